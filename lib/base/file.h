@@ -1,0 +1,25 @@
+/*
+ * file -- whole reads, whole writes, trees.  All calls retry EINTR and short transfers.
+ * name is only for the sentence of an error.  Threads: any.
+ */
+#ifndef BASE_FILE_H
+#define BASE_FILE_H
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+
+/* Reads exactly n bytes at off; fewer is ERR_CORRUPT "… ends after N bytes". */
+struct err *file_pread_full(int fd, void *p, size_t n, uint64_t off, const char *name) MUST_USE;
+/* Reads up to n bytes at off; *ret_n 0 is the end of the file. */
+struct err *file_pread(int fd, void *p, size_t n, uint64_t off, size_t *ret_n, const char *name) MUST_USE;
+struct err *file_write_full(int fd, const void *p, size_t n, const char *name) MUST_USE;
+/* The whole file behind out->n.  Longer than limit bytes is ERR_LIMIT. */
+struct err *file_slurp(const char *path, size_t limit, struct buf *out) MUST_USE;
+/* mkdir -p with mode; a directory that exists is fine. */
+struct err *file_mkdirs(const char *path, int mode) MUST_USE;
+/* rm -rf by file descriptors: links are not followed; what is not there is fine. */
+struct err *file_remove_tree(const char *path) MUST_USE;
+/* -1 becomes a no-op; sets *fd to -1. */
+void file_close(int *fd);
+#endif

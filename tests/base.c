@@ -1,0 +1,216 @@
+/* Tests of lib/base. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/scan.h"
+#include "unit.h"
+
+static struct err *
+inner(void)
+{
+    return err_new(ERR_CORRUPT, "checksum is %d, not %d", 1, 2);
+}
+
+static struct err *
+outer(void)
+{
+    TRY_OR(inner(), "reading block %d", 7);
+    return NULL;
+}
+
+static void
+err_chain_keeps_code_and_order(void)
+{
+    struct err *e = err_hint(outer(), "Read it again.");
+    char *s = err_text(e);
+
+    EQ_U64(e->code, ERR_CORRUPT);
+    EQ_STR(s, "reading block 7: checksum is 1, not 2\nhint: Read it again.");
+    free(s);
+    err_free(e);
+    EQ_U64(err_code_of("ABI"), ERR_ABI);
+    EQ_U64(err_code_exit(ERR_ABI), 4);
+    CU_ASSERT(err_code_retry(ERR_USER) && !err_code_retry(ERR_CONFIG));
+}
+
+static void
+count_up(void *p)
+{
+    ++*(int *)p;
+}
+
+static void
+arena_grows_and_resets(void)
+{
+    struct arena a = { 0 };
+    int cleanups = 0;
+
+    arena_on_reset(&a, count_up, &cleanups);
+    char *big = arena_alloc(&a, 5 * ARENA_CHUNK);
+    memset(big, 1, 5 * ARENA_CHUNK);
+    for (int i = 0; i < 1000; i++) {
+        char *p = arena_alloc(&a, 100);
+
+        EQ_U64((uintptr_t)p % 16, 0);
+        memset(p, i, 100);
+    }
+    EQ_STR(arena_printf(&a, "%d-%s", 5, "x"), "5-x");
+    arena_reset(&a);
+    EQ_U64(cleanups, 1);
+    CU_ASSERT(a.held <= 5 * ARENA_CHUNK);
+    arena_fini(&a);
+    EQ_U64(cleanups, 1);
+}
+
+static void
+buf_numbers_round_trip(void)
+{
+    struct arena a = { 0 };
+    struct buf b = { 0 };
+    size_t n;
+
+    put_u8(&b, 200);
+    put_u32(&b, 4000000000u);
+    put_u64(&b, 1ull << 63);
+    put_f64(&b, -0.5);
+    put_str(&b, "key");
+    put_bytes(&b, "\0\1", 2);
+    struct get g = GET_OF(b.p, b.n);
+    EQ_U64(get_u8(&g), 200);
+    EQ_U64(get_u32(&g), 4000000000u);
+    EQ_U64(get_u64(&g), 1ull << 63);
+    CU_ASSERT(get_f64(&g) == -0.5);
+    EQ_STR(get_str(&g, &a), "key");
+    const char *p = get_bytes(&g, &n);
+    EQ_U64(n, 2);
+    CU_ASSERT(p && !memcmp(p, "\0\1", 2));
+    CU_ASSERT(!g.bad && g.p == g.end);
+    EQ_U64(get_u32(&g), 0);
+    CU_ASSERT(g.bad);
+    for (size_t cut = 0; cut < b.n; cut++) { /* every truncation is noticed */
+        g = GET_OF(b.p, cut);
+        get_u8(&g), get_u32(&g), get_u64(&g), get_f64(&g), get_str(&g, &a), get_bytes(&g, &n);
+        CU_ASSERT(g.bad);
+    }
+    buf_fini(&b);
+    arena_fini(&a);
+}
+
+static void
+buf_json_escapes(void)
+{
+    struct buf b = { 0 };
+
+    buf_json(&b, "a\"\\\n\xc3\xa9\xff\xed\xa0\x80z", 11);
+    buf_put(&b, "", 1);
+    EQ_STR(b.p, "\"a\\\"\\\\\\u000a\xc3\xa9\\ufffd\\ufffd\\ufffd\\ufffdz\"");
+    buf_fini(&b);
+}
+
+static void
+hash_is_one_function(void)
+{
+    char s[256 + 64];
+
+    for (int i = 0; i < 256; i++)
+        s[i] = (char)(i * 7 + 1);
+    for (size_t n = 0; n < 200; n++) {
+        uint64_t h = hash_str(s, n);
+        char other[256 + 64];
+
+        memcpy(other, s, n);
+        memset(other + n, 0xee, sizeof other - n); /* what lies behind must not matter */
+        EQ_U64(hash_str(other, n), h);
+        if (n) {
+            other[n - 1] ^= 1;
+            CU_ASSERT(hash_str(other, n) != h);
+        }
+    }
+    EQ_U64(hash_f64_bits(-0.0), hash_f64_bits(0.0));
+    EQ_U64(hash_f64_bits(0.0 / 0.0), hash_f64_bits(-(0.0 / 0.0)));
+    unsigned top[16] = { 0 };
+    for (uint64_t i = 0; i < 16000; i++)
+        top[hash_u64(i) >> 60]++;
+    for (int i = 0; i < 16; i++)
+        CU_ASSERT(top[i] > 850 && top[i] < 1150);
+}
+
+static void
+scan_finds_each_place(void)
+{
+    char p[64];
+
+    for (int i = 0; i < 64; i++) {
+        memset(p, 'x', 64);
+        p[i] = '\n';
+        EQ_U64(scan_eq64(p, '\n'), 1ull << i);
+    }
+}
+
+static void
+file_tree_is_made_and_removed(void)
+{
+    char dir[] = "/tmp/taskd-test-XXXXXX", path[256];
+    struct buf b = { 0 };
+
+    CU_ASSERT_FATAL(mkdtemp(dir) != NULL);
+    snprintf(path, sizeof path, "%s/a/b/c", dir);
+    NO_ERR(file_mkdirs(path, 0700));
+    NO_ERR(file_mkdirs(path, 0700));
+    strcat(path, "/f");
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
+    NO_ERR(file_write_full(fd, "hello", 5, path));
+    char got[8];
+    NO_ERR(file_pread_full(fd, got, 5, 0, path));
+    IS_ERR(file_pread_full(fd, got, 8, 0, path), ERR_CORRUPT, "ends after 5 bytes, 8 were expected");
+    file_close(&fd);
+    EQ_U64(fd, -1);
+    NO_ERR(file_slurp(path, 100, &b));
+    EQ_U64(b.n, 5);
+    IS_ERR(file_slurp(path, 4, &b), ERR_LIMIT, "larger than 4 bytes");
+    IS_ERR(file_mkdirs(path, 0700), ERR_IO, "");
+    char link[300];
+    snprintf(link, sizeof link, "%s/a/out", dir);
+    CU_ASSERT(symlink("/usr", link) == 0); /* must not be followed */
+    NO_ERR(file_remove_tree(dir));
+    NO_ERR(file_remove_tree(dir));
+    struct stat st;
+    CU_ASSERT(stat(dir, &st) < 0 && stat("/usr/bin", &st) == 0);
+    buf_fini(&b);
+}
+
+static void
+clock_formats(void)
+{
+    char s[25];
+
+    clock_iso8601(1700000000123000000ull, s);
+    EQ_STR(s, "2023-11-14T22:13:20.123Z");
+    uint64_t a = clock_mono_ns(), b = clock_mono_ns();
+    CU_ASSERT(a && b >= a);
+}
+
+static const struct unit_test tests[] = {
+    { "err.chain_keeps_code_and_order", err_chain_keeps_code_and_order },
+    { "arena.grows_and_resets", arena_grows_and_resets },
+    { "buf.numbers_round_trip", buf_numbers_round_trip },
+    { "buf.json_escapes", buf_json_escapes },
+    { "hash.is_one_function", hash_is_one_function },
+    { "scan.finds_each_place", scan_finds_each_place },
+    { "file.tree_is_made_and_removed", file_tree_is_made_and_removed },
+    { "clock.formats", clock_formats },
+    UNIT_END,
+};
+
+int
+main(int argc, char **argv)
+{
+    return unit_main(argc, argv, "base", tests);
+}
