@@ -1,0 +1,60 @@
+/*
+ * recorder -- the flight recorder: a page in which a runner says where it is, and where it crashed.
+ *
+ * The runner writes it, in signal handlers too, so there are only plain numbers and fixed arrays.  It
+ * survives the runner.  The executor trusts nothing of it: recorder_copy() takes one copy with all counts
+ * bounded; texts are printed by recorder_text() only.
+ *
+ * Owner: memory B of ring.h.  Threads: the runner writes, the executor copies; a copy made while
+ * the runner runs may mix two moments (good enough for a progress line).
+ */
+#ifndef NET_RECORDER_H
+#define NET_RECORDER_H
+#include <stddef.h>
+#include <stdint.h>
+
+enum { RECORDER_PCS = 32, RECORDER_FIRST = 64 };
+enum recorder_kind {
+    RECORDER_RUNNING, /* nothing happened (or SIGKILL, _exit: no chance to write) */
+    RECORDER_SIGNAL,  /* signo, code, addr, pcs */
+    RECORDER_EXIT,    /* the module called exit(status); pcs */
+    RECORDER_WHERE,   /* the executor asked where it was; pcs */
+};
+
+struct recorder {
+    /* progress: kept up to date once per batch by whoever runs the task */
+    struct {
+        uint32_t stage, partition, attempt;
+        uint32_t op;         /* operator in the chain */
+        uint64_t records;    /* read so far in this attempt */
+        uint64_t bytes;      /* of the input so far */
+    } task;
+    /* the end */
+    struct {
+        uint32_t kind;       /* enum recorder_kind; written last but pcs and record */
+        int32_t signo, code; /* si_code */
+        int32_t status;      /* of exit() */
+        uint64_t addr;       /* si_addr */
+        uint64_t pc;
+        uint64_t module_base, module_size; /* where the module lies; 0 before it was loaded */
+        uint64_t data_bytes; /* private writable memory held (statm) */
+        uint32_t npcs;
+        uint64_t pcs[RECORDER_PCS]; /* innermost first; return addresses but for the first */
+    } end;
+    /* the record in hand when it ended, filled in by the callback of crash.h */
+    struct {
+        uint32_t known;  /* 1: the fields below mean something */
+        uint32_t file;   /* index of the input among the task's */
+        uint64_t offset; /* byte offset of the record in that file */
+        uint64_t row;    /* row in its batch */
+        uint32_t first_n, cut; /* bytes in first; 1: the record is longer */
+        char first[RECORDER_FIRST];
+    } rec;
+};
+
+/* One copy of *shared with every count bounded. */
+void recorder_copy(const volatile struct recorder *shared, struct recorder *ret);
+/* n bytes of p as text in double quotes into s of size cap (>= 8): printable ASCII and valid UTF-8 as they
+ * are, \n \t \" \\ and \xNN for the rest, "..." behind when it was cut.  Always NUL-terminated. */
+void recorder_text(const char *p, size_t n, int cut, char *s, size_t cap);
+#endif

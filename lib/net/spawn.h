@@ -1,0 +1,23 @@
+/*
+ * spawn -- what an executor and its zygote say to each other: frames (frame.h) on the zygote's only
+ * socket, which is descriptor SPAWN_FD of the zygote.
+ *
+ * The zygote is the janitor, too: when its socket closes (the executor ended or was killed) it removes
+ * all registered paths with everything below them, and exits.
+ */
+#ifndef NET_SPAWN_H
+#define NET_SPAWN_H
+
+enum { SPAWN_FD = 3 };
+
+/* to the zygote; id: the slot */
+enum {
+    SPAWN_RUNNER = 1, /* u64 RLIMIT_DATA or 0; descriptors in the order of enum spawn_fd */
+    SPAWN_REGISTER,   /* payload: an absolute path */
+    SPAWN_UNREGISTER, /* payload: the same path */
+    /* to the executor; id: the slot */
+    SPAWN_STARTED = 16, /* u32 pid: a child of the executor (CLONE_PARENT) */
+    SPAWN_FAILED,       /* u32 errno: there will be no runner in this slot */
+};
+enum spawn_fd { SPAWN_FD_SOCKET, SPAWN_FD_A, SPAWN_FD_B, SPAWN_FD_BELL_PAGE, SPAWN_FD_BELL_EVENT, SPAWN_FDS };
+#endif
