@@ -38,7 +38,7 @@ struct frame {
     const char *p; /* valid until the channel receives again */
     size_t n;
     int nfds;
-    int fds[FRAME_FDS + 1]; /* take them with frame_take_fd() */
+    int *fds; /* the channel's; take them with frame_take_fd() */
 };
 
 /* A connected pair, both ends CLOEXEC and blocking. */
