@@ -1,0 +1,134 @@
+/*
+ * sched -- the driver's brain: which task runs where, and whose result counts.
+ *
+ * A pure step function: sched_step(event, now) -> actions.  No clock, no files, no randomness, no threads:
+ * the same events give the same actions, so a failure seen once can be replayed (tests/sim).
+ *
+ *   submit --> [stages whose parents are complete] --> LAUNCH --> runner --> DONE --> ACCEPT --> STAGE_END
+ *                              ^                                  |                              JOB_END
+ *                              +------- failed, lost, timed out --+
+ *
+ * The gate (DESIGN: everything an attempt does is in its DONE): the first success of a (stage, partition,
+ * generation) is accepted, everything else is discarded.  A lost output opens a new generation.
+ *
+ * Names: executor ids and job ids are the caller's (small numbers, an executor may use its id again);
+ * stage ids come with the plan.  Attempts of a task are numbered from 0 and never used twice, whichever
+ * generation they belong to.  Each EXECUTOR_UP gets a new epoch, which its launches carry and its answers
+ * repeat; what comes with another epoch is refused.
+ *
+ * Owner: the driver's loop, one thread.  Times are nanoseconds of a clock that does not go back.
+ * Errors: none; events that make no sense any more are counted (sched_counters.stale).
+ */
+#ifndef SCHED_SCHED_H
+#define SCHED_SCHED_H
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "plan/plan.h"
+
+/* 0 means the default that is named. */
+struct sched_opts {
+    uint32_t max_failures;    /* attempts of a task that may fail; 4 */
+    uint32_t max_lost;        /* times that a task or its output may get lost; 64 */
+    uint64_t task_timeout_ns; /* an attempt that runs longer is killed; none */
+    uint64_t prefetch_ns;     /* work that is queued at a slot; 10 ms */
+    uint32_t prefetch_max;    /* attempts at a slot, the running one counted; 256 */
+    uint8_t plant;            /* a planted bug; heeded only by the simulator's own build of this room */
+};
+
+/* ---- what happened */
+enum sched_event_kind {
+    SCHED_JOB_SUBMIT = 1, /* job, plan: read during the step only */
+    SCHED_JOB_CANCEL,     /* job */
+    SCHED_EXECUTOR_UP,    /* executor, slots; one that is up already has restarted */
+    SCHED_EXECUTOR_DOWN,  /* executor, epoch (0: whichever it is): dead or declared so; all it ran is lost */
+    SCHED_SLOT_DOWN,      /* executor, epoch, slot, code, blame: its runner died with all that was queued
+                           * there.  The slot is usable again at once: the caller has, or will have, a new
+                           * runner for it */
+    SCHED_DONE,           /* stage, partition, attempt, epoch, code; on success bytes, rows, digest */
+    SCHED_OUTPUT_LOST,    /* stage, partition, generation: the accepted output can't be read (any more).
+                           * Tell before the DONE (code LOST) of the attempt that found out */
+    SCHED_TIMER,          /* the time of a WAKE_AT has come; early or superfluous ones do no harm */
+};
+/* Whom a SLOT_DOWN is charged to: */
+enum sched_blame {
+    SCHED_BLAME_HEAD, /* the oldest attempt of the slot that has not answered */
+    SCHED_BLAME_TASK, /* the one in stage, partition, attempt; nobody if that has answered */
+    SCHED_BLAME_NONE,
+};
+struct sched_event {
+    uint8_t kind;
+    uint8_t code;  /* enum err_code; ERR_NONE is success */
+    uint8_t blame; /* enum sched_blame */
+    uint32_t job;
+    const struct plan *plan;
+    uint32_t executor, slot, slots;
+    uint32_t epoch;
+    uint32_t stage, partition, attempt, generation;
+    uint64_t bytes, rows;
+    uint64_t digest; /* order-independent, of the rows of a map output */
+};
+
+/* ---- what to do, in this order */
+enum sched_action_kind {
+    SCHED_LAUNCH = 1,       /* executor, slot, epoch, stage, partition, attempt, generation, flags */
+    SCHED_KILL,             /* executor, slot, epoch, stage, partition, attempt, code TIMEOUT or CANCELLED:
+                             * kill the runner if it runs that attempt, then send SLOT_DOWN (blame HEAD or
+                             * that attempt); if it has answered meanwhile, its DONE will do */
+    SCHED_ACCEPT,           /* executor, stage, partition, attempt, generation, flags: its output is the output
+                             * (rename it); FIRST_EVER: its accumulator deltas count */
+    SCHED_DISCARD,          /* stage, partition, attempt, epoch: a success that came too late; delete its output */
+    SCHED_STAGE_END,        /* stage: complete (again) */
+    SCHED_NONDETERMINISTIC, /* stage, partition, attempt: ran again and made other rows; nobody had used the first */
+    SCHED_JOB_END,          /* job, why, code; stage, partition, attempt: where it failed */
+    SCHED_WAKE_AT,          /* at: send TIMER then */
+};
+enum sched_flag {
+    SCHED_ONE_RECORD = 1, /* LAUNCH: the last chance of a failing task, batches of one record */
+    SCHED_FIRST_EVER = 2, /* ACCEPT: no earlier generation of this task was accepted */
+};
+enum sched_why {
+    SCHED_OK,
+    SCHED_CANCELLED,
+    SCHED_TASK_FAILED,     /* max_failures times, or once with a code that no attempt will change */
+    SCHED_TASK_LOST,       /* max_lost times */
+    SCHED_ROWS_CHANGED,    /* a map task ran again and made other rows than those that were used already */
+};
+struct sched_action {
+    uint8_t kind, flags, code, why;
+    uint32_t job;
+    uint32_t executor, slot, epoch;
+    uint32_t stage, partition, attempt, generation;
+    uint64_t at;
+};
+/* Steps append; the caller empties it (n = 0) when it has acted.  {0} is empty. */
+struct sched_actions {
+    struct sched_action *v;
+    uint32_t n, cap;
+};
+void sched_actions_fini(struct sched_actions *out);
+
+struct sched;
+struct sched *sched_new(const struct sched_opts *opts);
+void sched_free(struct sched *s);
+/* Feed all events that are at hand, then act on the actions: that is what makes batches. */
+void sched_step(struct sched *s, const struct sched_event *ev, uint64_t now, struct sched_actions *out);
+
+/* ---- for progress lines and summaries */
+struct sched_counters {
+    uint64_t launched, accepted, discarded, failed, lost, timeouts;
+    uint64_t stale; /* events refused: wrong epoch, attempt or generation, or unknown */
+    uint32_t jobs, executors, slots; /* now */
+};
+struct sched_stage_info {
+    uint32_t tasks; /* to run: the result partitions that the job asked for */
+    uint32_t done, running, failed;
+    uint64_t bytes, rows; /* of accepted outputs, recomputed ones counted again */
+    bool active;
+};
+void sched_counters(const struct sched *s, struct sched_counters *ret);
+/* False if there is no such stage (any more). */
+bool sched_stage_info(const struct sched *s, uint32_t stage, struct sched_stage_info *ret);
+/* The epoch of an executor, 0 if it isn't up. */
+uint32_t sched_epoch(const struct sched *s, uint32_t executor);
+#endif
