@@ -33,12 +33,32 @@ block_hash_rank(uint8_t kind, uint64_t bits)
     return hash_u64(block_norm(kind, bits));
 }
 
+/* The bytes of a string of n <= 16 as two words, like hash_key16, but without a branch: lengths are what a
+ * branch predictor can't learn. */
+static inline void
+block_words(const char *p, size_t n, uint64_t *ret_lo, uint64_t *ret_hi)
+{
+    static const uint64_t mask[25] = {
+        0, 0, 0, 0, 0, 0, 0, 0, 0,
+        0xff, 0xffff, 0xffffff, 0xffffffff, 0xffffffffff, 0xffffffffffff, 0xffffffffffffff, UINT64_MAX,
+        UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX,
+    };
+
+    *ret_lo = hash_load8(p) & mask[n + 8];
+    *ret_hi = hash_load8(p + 8) & mask[n];
+}
+
+/* hash_str of s */
 static inline uint64_t
 block_hash_rank_str(struct block_str s)
 {
     static const char none[16];
+    uint64_t lo, hi;
 
-    return hash_str(s.n ? s.p : none, s.n);
+    if (__builtin_expect(s.n > 16, 0))
+        return hash_long(s.p, s.n);
+    block_words(s.n ? s.p : none, s.n, &lo, &hi);
+    return hash_short(lo, hi, s.n);
 }
 
 static inline uint64_t
