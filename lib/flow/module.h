@@ -51,8 +51,9 @@ struct module_info {
     bool exec_stack, text_rel;   /* asks for an executable stack, writes into its code when loaded */
 };
 /* The bytes of a file called name (a path; the last part is kept).  Refused here: not an ELF file, damaged,
- * not a 64-bit little-endian shared object, another machine's, no taskd note. */
-struct err *module_parse(const void *bytes, size_t n, const char *name, struct arena *a, struct module_info *ret) MUST_USE;
+ * not a 64-bit little-endian shared object, no taskd note. */
+struct err *module_parse(const void *bytes, size_t n, const char *name, struct arena *a,
+                         struct module_info *ret) MUST_USE;
 
 /* What modules will meet. */
 struct module_profile {
