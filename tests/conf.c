@@ -239,6 +239,21 @@ a_job_has_keys_of_its_own(void)
 }
 
 static void
+own_keys_are_bounded(void)
+{
+    struct conf *c = conf_new();
+    struct buf b = { 0 };
+
+    for (int i = 0; i < 4097; i++)
+        buf_printf(&b, "my.key%d %d\n", i, i);
+    IS_ERR(conf_set_text(c, CONF_PROPERTIES, b.p, b.n, "my.conf"), ERR_CONFIG,
+           "my.conf:4097: my.key4096: there are more than 4096 keys of the job's own");
+    EQ_STR(conf_get(c, "my.key4095"), "4095");
+    buf_fini(&b);
+    conf_free(c);
+}
+
+static void
 properties_are_java_properties(void)
 {
     struct conf *c = conf_new();
@@ -342,6 +357,7 @@ static const struct unit_test tests[] = {
     { "conf.stronger_layers_win_in_any_order", stronger_layers_win_in_any_order },
     { "conf.the_program_comes_too_late_for_some", the_program_comes_too_late_for_some },
     { "conf.a_job_has_keys_of_its_own", a_job_has_keys_of_its_own },
+    { "conf.own_keys_are_bounded", own_keys_are_bounded },
     { "conf.properties_are_java_properties", properties_are_java_properties },
     { "conf.the_environment_has_names_of_keys", the_environment_has_names_of_keys },
     { "conf.files_are_found", files_are_found },

@@ -16,6 +16,9 @@ static const struct conf_def defs[CONF_KEYS] = {
 #undef CONF
 };
 
+/* Bounds the walks below; a job with more keys should read a file of its own. */
+enum { USER_KEYS_MAX = 4096 };
+
 /* A key of the job's own. */
 struct user_key {
     struct user_key *next;
@@ -139,6 +142,8 @@ set_user(struct conf *c, enum conf_layer layer, const char *name, const char *va
     for (u = c->user; u && strcmp(u->name, name); u = u->next)
         continue;
     if (!u) {
+        if (c->n_user == USER_KEYS_MAX)
+            return err_new(ERR_CONFIG, "%s: there are more than %d keys of the job's own", name, USER_KEYS_MAX);
         u = ARENA_NEW(&c->arena, struct user_key);
         u->name = arena_strdup(&c->arena, name);
         *c->user_end = u;
