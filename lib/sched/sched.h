@@ -73,8 +73,9 @@ struct sched_event {
 enum sched_action_kind {
     SCHED_LAUNCH = 1,       /* executor, slot, epoch, stage, partition, attempt, generation, flags */
     SCHED_KILL,             /* executor, slot, epoch, stage, partition, attempt, code TIMEOUT or CANCELLED:
-                             * kill the runner if it runs that attempt, then send SLOT_DOWN (blame HEAD or
-                             * that attempt); if it has answered meanwhile, its DONE will do */
+                             * if the slot's runner holds that attempt, running or queued, kill it and send
+                             * SLOT_DOWN (blame HEAD or that attempt, any code); if it has answered
+                             * meanwhile, its DONE will do */
     SCHED_ACCEPT,           /* executor, stage, partition, attempt, generation, flags: its output is the output
                              * (rename it); FIRST_EVER: its accumulator deltas count */
     SCHED_DISCARD,          /* stage, partition, attempt, epoch: a success that came too late; delete its output */

@@ -1,0 +1,176 @@
+/* sched_priv -- the state of sched, and what its three files tell each other.
+ *
+ *   step.c   events, the gate          stage.c   jobs, stages, what may run now          slot.c   where it runs
+ *
+ * No step looks at all tasks: a stage hands out its tasks by a cursor and a list of those that must run
+ * again, slots with room lie in buckets by the length of their queue, deadlines in the order in which the
+ * heads of the queues began. */
+#ifndef SCHED_SCHED_PRIV_H
+#define SCHED_SCHED_PRIV_H
+#include "sched/sched.h"
+
+#define SCHED__NONE UINT32_MAX
+enum { SCHED__QUEUE_MAX = 256, SCHED__WORDS = SCHED__QUEUE_MAX / 64 };
+
+/* Bugs that the simulator must find (tests/sim). */
+enum sched__plant { SCHED__PLANT_NONE, SCHED__PLANT_DOUBLE_COMMIT, SCHED__PLANT_LOST_DONE, SCHED__PLANT_STALE_EPOCH };
+#ifdef SCHED_PLANT
+#define PLANTED(s, bug) ((s)->opts.plant == (bug))
+#else
+#define PLANTED(s, bug) false
+#endif
+
+enum sched__state { /* by progress */
+    SCHED__FRESH,    /* at or behind the stage's cursor */
+    SCHED__AGAIN,    /* in the stage's list of tasks to run again */
+    SCHED__LAUNCHED, /* in a slot's queue */
+    SCHED__ACCEPTED,
+};
+struct sched__task { /* one a partition; there may be millions */
+    uint64_t digest;    /* of the rows that were accepted last */
+    uint32_t next;      /* AGAIN: list */
+    uint32_t attempts;  /* launches so far; the latest is attempts - 1 */
+    uint32_t accepted;  /* attempt whose output was accepted last, if generation or state say there is one */
+    uint32_t slot;      /* where it was launched last */
+    uint16_t generation;
+    uint16_t version;   /* of the stage's input, when launched last */
+    uint8_t failures, lost;
+    uint8_t state;
+    uint8_t spare; /* speculation: a second attempt runs */
+};
+_Static_assert(sizeof(struct sched__task) <= 32, "a million tasks are 32 MB");
+
+struct sched__job;
+struct sched__stage {
+    uint32_t id;
+    bool shuffle;
+    bool active;   /* a live job needs it now */
+    bool mark;     /* used by sched__activate */
+    bool listed;   /* in the list of stages with something to launch */
+    bool buried;   /* freed at the end of the step */
+    uint16_t version; /* counts how often its input changed under it */
+    uint32_t first, n; /* partitions [first, first + n) */
+    uint32_t cursor;   /* tasks below were handed out */
+    uint32_t again, again_last;
+    uint32_t n_done, n_running, n_failed;
+    uint32_t missing;   /* parents that are not complete */
+    uint32_t live_jobs; /* jobs that have it in their plan */
+    uint64_t order;     /* job, place in its plan */
+    uint64_t busy_ns, busy_n;
+    uint64_t bytes, rows;
+    struct sched__job *job; /* of a result stage */
+    struct sched__stage *list_prev, *list_next;
+    struct sched__stage *grave_next;
+    struct sched__stage **parents, **children;
+    uint32_t n_parents, n_children, cap_children;
+    struct sched__task *tasks;
+};
+struct sched__job {
+    uint32_t id;
+    uint32_t n;
+    struct sched__stage **stages; /* parents first, the result stage last */
+    struct sched__job *prev, *next;
+};
+
+struct sched__entry {
+    uint32_t stage, partition, attempt;
+};
+static inline bool
+sched__same(const struct sched__entry *a, const struct sched__entry *b)
+{
+    return a->stage == b->stage && a->partition == b->partition && a->attempt == b->attempt;
+}
+struct sched__slot {
+    uint32_t executor, number;
+    bool up;
+    bool killing; /* a KILL is out: nothing is launched here */
+    bool killed;  /* `kill` is what it was for, since the last SLOT_DOWN */
+    bool placed, timed;
+    uint8_t kill_code;
+    uint32_t bucket;
+    uint32_t depth; /* attempts that it may hold */
+    uint32_t prev, next;             /* bucket */
+    uint32_t time_prev, time_next;   /* deadlines */
+    uint64_t since;                  /* the head of the queue began */
+    uint32_t head, n, cap;           /* queue: ring of cap (a power of two) */
+    struct sched__entry *queue;
+    struct sched__entry kill;
+};
+struct sched__executor {
+    uint32_t epoch; /* 0: down */
+    uint32_t first, n, room; /* slots[first .. first + n), room of them are its own */
+};
+
+struct sched {
+    struct sched_opts opts;
+    struct sched_actions *out; /* of the step in hand */
+    uint64_t now;
+    struct sched_counters count;
+    uint32_t epoch;
+    struct sched__executor *executors;
+    uint32_t n_executors;
+    struct sched__slot *slots;
+    uint32_t n_slots, cap_slots;
+    uint32_t bucket_first[SCHED__QUEUE_MAX], bucket_last[SCHED__QUEUE_MAX];
+    uint64_t buckets[SCHED__WORDS]; /* which have a slot */
+    uint32_t time_first, time_last;
+    uint64_t wake; /* the WAKE_AT that is out, 0: none */
+    struct sched__stage **stages; /* by id */
+    uint32_t n_stages;
+    struct sched__stage *list_first, *list_last; /* something to launch, by order */
+    struct sched__stage *graves;
+    struct sched__job *jobs, *jobs_last;
+    uint64_t n_submits;
+};
+
+/* Appends an action of that kind, all else zero. */
+struct sched_action *sched__act(struct sched *s, enum sched_action_kind kind);
+void *sched__more(void *p, uint32_t n, size_t each, uint32_t *cap);
+
+/* ---- stage.c */
+struct sched__stage *sched__stage(const struct sched *s, uint32_t id);
+static inline struct sched__task *
+sched__task(const struct sched__stage *st, uint32_t partition)
+{
+    return &st->tasks[partition - st->first];
+}
+void sched__submit(struct sched *s, uint32_t job, const struct plan *plan);
+void sched__cancel(struct sched *s, uint32_t job);
+/* Ends all jobs that have the stage. */
+void sched__fail(struct sched *s, struct sched__stage *st, enum sched_why why, enum err_code code,
+                 const struct sched__entry *where);
+/* A task that was launched and has no result: it runs again, unless nobody wants it. */
+void sched__again(struct sched *s, struct sched__stage *st, uint32_t partition);
+void sched__accept(struct sched *s, struct sched__stage *st, const struct sched_event *ev);
+void sched__output_lost(struct sched *s, struct sched__stage *st, uint32_t partition);
+/* The next task to launch of the first stage that has one; NULL if there is none. */
+struct sched__stage *sched__next(struct sched *s, uint32_t *ret_partition);
+/* The task that sched__next gave has been launched. */
+void sched__taken(struct sched *s, struct sched__stage *st, uint32_t partition);
+void sched__bury(struct sched *s);
+void sched__stages_free(struct sched *s);
+
+/* ---- slot.c */
+void sched__slots_init(struct sched *s);
+void sched__executor_up(struct sched *s, uint32_t executor, uint32_t n);
+/* All that its slots held, as LOST. */
+void sched__executor_down(struct sched *s, uint32_t executor);
+/* Takes the attempt out of the slot's queue; false if it isn't there. */
+bool sched__answered(struct sched *s, uint32_t slot, const struct sched__entry *e);
+/* The slot answered an attempt of st after that time: its queue may grow. */
+void sched__pace(struct sched *s, uint32_t slot, struct sched__stage *st, uint64_t busy_ns);
+/* The index of a slot that is up, SCHED__NONE if there is no such. */
+uint32_t sched__slot_of(const struct sched *s, uint32_t executor, uint32_t number);
+/* Empties the queue into e (SCHED__QUEUE_MAX of them); returns how many there were. */
+uint32_t sched__flush(struct sched *s, uint32_t slot, struct sched__entry *e);
+void sched__launch_all(struct sched *s);
+/* KILL for every slot whose running attempt nobody wants any more. */
+void sched__kill_unwanted(struct sched *s);
+void sched__timer(struct sched *s);
+void sched__arm(struct sched *s);
+void sched__slots_free(struct sched *s);
+
+/* ---- step.c */
+/* What becomes of an attempt that failed or got lost. */
+void sched__attempt_failed(struct sched *s, const struct sched__entry *e, enum err_code code);
+#endif
