@@ -22,6 +22,7 @@ struct crash_report_opts {
     const char *symbolise;   /* path of taskd-symbolise; NULL: no names */
     int module_fd;           /* the module's verified bytes; borrowed; -1: none */
     const char *module_name; /* "crash.so"; its basename is printed */
+    const char *what;        /* "partition 3", "the job's main": printed behind the place; NULL: nothing */
     uint64_t timeout_ns;     /* taskd.task.timeout, for RUNNER_TIMEOUT */
     uint64_t data_limit;     /* as given to runners_spawn(): for the hint on memory */
     /* Name of the task's input file with that index, NULL for none; for rec.file.  May be NULL. */

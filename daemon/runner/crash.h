@@ -21,6 +21,8 @@ struct recorder;
 struct err *crash_init(struct recorder *rec) MUST_USE;
 /* Where the module lies: its lowest address and the bytes to the end of its last segment. */
 void crash_module(const void *base, size_t size);
+/* The same for the module that holds this address (a function, say). */
+void crash_module_of(const void *address);
 /* Fills rec->rec for the record in hand.  Called in a signal handler: no locks, no malloc; a fault in it
  * is survived. */
 void crash_on_record(void (*fn)(void *arg, struct recorder *rec), void *arg);

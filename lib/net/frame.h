@@ -66,6 +66,8 @@ struct frame_handler {
 };
 struct err *frame_attach(struct frame_chan *c, struct loop *l, const struct frame_handler *h,
                          void *arg) MUST_USE;
+/* Out of the loop; waits until what is queued was sent.  The channel works without a loop again. */
+void frame_detach(struct frame_chan *c);
 /* Sends now or, when the socket is full, later, in order; never waits.  Descriptors stay the caller's
  * (they are duplicated when they must wait).  A lost peer is reported by on_end only. */
 struct err *frame_post(struct frame_chan *c, uint32_t type, uint32_t id, const void *p, size_t n,

@@ -122,6 +122,24 @@ frame_attach(struct frame_chan *c, struct loop *l, const struct frame_handler *h
     return loop_io_new(l, c->fd, LOOP_IN, on_ready, c, &c->io);
 }
 
+void
+frame_detach(struct frame_chan *c)
+{
+    if (!c->io)
+        return;
+    for (struct frame_out *o = c->out; o; o = o->next) {
+        bool sent;
+        struct err *e = frame__send_once(c, o->type, o->id, o->p, o->n, o->fds, o->nfds, 0, &sent);
+
+        err_free(e); /* whoever receives next is told */
+        if (e)
+            break;
+    }
+    frame__queue_fini(c);
+    loop_io_free(c->io);
+    c->io = NULL;
+}
+
 struct err *
 frame_post(struct frame_chan *c, uint32_t type, uint32_t id, const void *p, size_t n, const int *fds,
            int nfds)

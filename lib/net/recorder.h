@@ -35,7 +35,7 @@ struct recorder {
         int32_t signo, code; /* si_code */
         int32_t status;      /* of exit() */
         uint64_t addr;       /* si_addr */
-        uint64_t pc;
+        uint64_t pc, sp;
         uint64_t module_base, module_size; /* where the module lies; 0 before it was loaded */
         uint64_t data_bytes; /* private writable memory held (statm) */
         uint32_t npcs;

@@ -1,0 +1,233 @@
+/* crash_text -- what happened, where, with which record: the sentence of crash_report.h. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/buf.h"
+#include "executor/crash_priv.h"
+
+enum { SHOWN_MAX = 3, PLACES_MAX = 64, STACK_NEAR = 1 << 20 };
+
+/* ---- places */
+
+int
+crash__offsets(struct crash_facts *f)
+{
+    const struct recorder *r = &f->death.rec;
+    uint64_t base = r->end.module_base, size = r->end.module_size;
+
+    f->n = 0;
+    if (r->end.kind == RECORDER_RUNNING)
+        return 0;
+    for (uint32_t i = 0; i < r->end.npcs && f->n < CRASH_FRAMES; i++) {
+        uint64_t at = r->end.pcs[i] - base;
+        bool exact = i == 0 && r->end.kind != RECORDER_EXIT;
+
+        if (r->end.pcs[i] < base || at >= size)
+            continue;
+        f->offset[f->n] = at;
+        f->lookup[f->n++] = at - (exact || at == 0 ? 0 : 1);
+    }
+    return f->n;
+}
+
+struct place {
+    int index;
+    char *function, *file;
+    int line;
+};
+
+/* The lines of names that are as they should be. */
+static int
+places_of(char *names, struct place *ret, int max)
+{
+    int n = 0;
+
+    for (char *s = names, *line; n < max && (line = strsep(&s, "\n")) && s;) {
+        struct place *p = &ret[n];
+        char *index = strsep(&line, "\t");
+
+        p->function = strsep(&line, "\t");
+        p->file = strsep(&line, "\t");
+        if (!p->function || !p->file || !line)
+            continue;
+        p->index = atoi(index);
+        p->line = atoi(line);
+        n += p->index >= 0 && p->index < CRASH_FRAMES;
+    }
+    return n;
+}
+
+/* The loop that a macro of taskd.h made in the author's module around his function. */
+static bool
+generated(const struct place *p)
+{
+    return !strncmp(p->function, "td_run_", 7);
+}
+
+/* One of taskd.h's inline functions: the author wants to know who called it. */
+static bool
+helper(const struct place *p)
+{
+    return !strcmp(p->file, "taskd.h");
+}
+
+static void
+put_place(struct buf *b, const struct place *p)
+{
+    buf_printf(b, "%s()", p->function);
+    if (strcmp(p->file, "?"))
+        buf_printf(b, " at %s:%d", p->file, p->line);
+}
+
+/* The first function that somebody wrote; behind it its callers up to the author's own code. */
+static void
+put_places(struct buf *b, const struct crash_facts *f, const struct place *p, int n)
+{
+    int i = 0;
+
+    while (i < n && generated(&p[i]))
+        i++;
+    if (i == n)
+        i = 0;
+    buf_printf(b, " in ");
+    put_place(b, &p[i]);
+    buf_printf(b, " (%s+0x%llx)", f->module, (unsigned long long)f->offset[p[i].index < f->n ? p[i].index : 0]);
+    for (int shown = 1; shown < SHOWN_MAX && i + 1 < n && helper(&p[i]) && !generated(&p[i + 1]); shown++) {
+        buf_printf(b, ", called by ");
+        put_place(b, &p[++i]);
+    }
+}
+
+/* " in keep() at crash.c:7 (crash.so+0x1140)"; true: there was debug information. */
+static bool
+put_where(struct buf *b, const struct crash_facts *f, const char *names)
+{
+    const struct recorder *r = &f->death.rec;
+    struct place p[PLACES_MAX];
+    char *copy = strdup(names);
+    bool source = false;
+
+    if (!copy)
+        abort();
+    int n = places_of(copy, p, PLACES_MAX);
+    if (f->n == 0 && r->end.kind == RECORDER_SIGNAL)
+        buf_printf(b, r->end.module_size ? " outside %s" : " before %s was loaded", f->module);
+    else if (f->n > 0 && n > 0 && strcmp(p[0].function, "?"))
+        put_places(b, f, p, n);
+    else if (f->n > 0)
+        buf_printf(b, " at %s+0x%llx", f->module, (unsigned long long)f->offset[0]);
+    for (int i = 0; i < n; i++)
+        source |= strcmp(p[i].file, "?") != 0;
+    free(copy);
+    return source;
+}
+
+static void
+put_record(struct buf *b, const struct crash_facts *f)
+{
+    const struct recorder *r = &f->death.rec;
+    char s[RECORDER_FIRST * 4 + 8];
+
+    if (f->what)
+        buf_printf(b, ", %s", f->what);
+    if (!r->rec.known)
+        return;
+    if (f->input)
+        buf_printf(b, ", %s at byte offset %llu", f->input, (unsigned long long)r->rec.offset);
+    else
+        buf_printf(b, ", record %llu", (unsigned long long)r->rec.offset);
+    recorder_text(r->rec.first, r->rec.first_n, (int)r->rec.cut, s, sizeof s);
+    buf_printf(b, ": %s", s);
+}
+
+/* ---- what happened */
+
+static void
+put_seconds(struct buf *b, uint64_t ns)
+{
+    buf_printf(b, "ran longer than %g s", (double)ns / 1e9);
+}
+
+static enum err_code
+put_what(struct buf *b, const struct crash_facts *f)
+{
+    const struct runner_death *d = &f->death;
+
+    switch (d->why) {
+    case RUNNER_TIMEOUT:
+        put_seconds(b, f->timeout_ns);
+        return ERR_TIMEOUT;
+    case RUNNER_CANCELLED:
+        buf_printf(b, "was cancelled");
+        return ERR_CANCELLED;
+    case RUNNER_CLOSED:
+        buf_printf(b, "closed its file descriptors");
+        return ERR_USER;
+    case RUNNER_GARBLED:
+        buf_printf(b, "wrote over the memory it shares with the executor");
+        return ERR_USER;
+    case RUNNER_NO_START:
+        buf_printf(b, "a runner could not be started: %s", strerror(d->status));
+        return ERR_LIMIT;
+    case RUNNER_DIED:
+        break;
+    }
+    if (d->rec.end.kind == RECORDER_SIGNAL)
+        buf_printf(b, "signal %d", WIFSIGNALED(d->status) ? WTERMSIG(d->status) : d->rec.end.signo);
+    else if (d->rec.end.kind == RECORDER_EXIT)
+        buf_printf(b, "called exit(%d)", d->rec.end.status);
+    else if (WIFSIGNALED(d->status))
+        buf_printf(b, "was killed by signal %d", WTERMSIG(d->status));
+    else
+        buf_printf(b, "ended by _exit(%d)", WEXITSTATUS(d->status));
+    return ERR_USER;
+}
+
+static bool
+stack_full(const struct recorder *r)
+{
+    return r->end.signo == SIGSEGV && r->end.sp && r->end.addr > r->end.sp - STACK_NEAR &&
+           r->end.addr < r->end.sp + 4096 && r->end.addr >= 1 << 16;
+}
+
+static void
+hint(struct err *e, const struct crash_facts *f, bool source)
+{
+    const struct runner_death *d = &f->death;
+    const struct recorder *r = &d->rec;
+
+    if (d->why != RUNNER_DIED)
+        return;
+    if (r->end.kind == RECORDER_SIGNAL && f->data_limit && r->end.data_bytes > f->data_limit / 10 * 9)
+        err_hint(e, "The process held %llu of the %llu MiB it may have, so malloc() may have returned NULL; give"
+                 " more with --executor-memory.", (unsigned long long)(r->end.data_bytes >> 20),
+                 (unsigned long long)(f->data_limit >> 20));
+    else if (r->end.kind == RECORDER_SIGNAL && stack_full(r))
+        err_hint(e, "The stack is full: a recursion without end, or a large array on the stack.");
+    else if (r->end.kind == RECORDER_EXIT)
+        err_hint(e, "Use td_fail() to end the attempt with a message.");
+    else if (r->end.kind == RECORDER_RUNNING && WIFSIGNALED(d->status) && WTERMSIG(d->status) == SIGKILL)
+        err_hint(e, "Nobody here sent it: the kernel does that when memory runs out.");
+    else if (f->n && !source)
+        err_hint(e, "Compile with -g (taskd-cc does) to see the line.");
+}
+
+struct err *
+crash__text(const struct crash_facts *f, const char *names)
+{
+    struct buf b = { 0 };
+    bool source = false;
+    enum err_code code = put_what(&b, f);
+
+    if (f->death.why != RUNNER_CANCELLED && f->death.why != RUNNER_NO_START && f->death.why != RUNNER_GARBLED &&
+        f->death.rec.end.kind != RECORDER_RUNNING)
+        source = put_where(&b, f, names);
+    put_record(&b, f);
+    struct err *e = err_new(code, "%.*s", (int)b.n, b.p);
+    hint(e, f, source);
+    buf_fini(&b);
+    return e;
+}

@@ -1,0 +1,265 @@
+/* zygote -- see zygote.h */
+#include "runner/zygote.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/file.h"
+#include "net/frame.h"
+#include "net/spawn.h"
+#include "runner/runner.h"
+
+enum { ZYGOTE_FRAME_MAX = 65536, OOM_SCORE = 500 };
+
+struct zygote {
+    struct frame_chan *chan;
+    pid_t executor;
+    void (*run)(const struct runner_start *);
+    char **paths; /* to be removed at the end */
+    size_t npaths;
+};
+
+/* ---- the janitor */
+
+static size_t
+path_find(const struct zygote *z, const char *path)
+{
+    size_t i = 0;
+
+    while (i < z->npaths && strcmp(z->paths[i], path))
+        i++;
+    return i;
+}
+
+/* Takes path. */
+static void
+path_register(struct zygote *z, char *path)
+{
+    if (path[0] != '/' || !path[strspn(path, "/")] || path_find(z, path) < z->npaths) {
+        free(path);
+        return;
+    }
+    z->paths = realloc(z->paths, (z->npaths + 1) * sizeof *z->paths);
+    if (!z->paths)
+        abort();
+    z->paths[z->npaths++] = path;
+}
+
+static void
+path_unregister(struct zygote *z, char *path)
+{
+    size_t i = path_find(z, path);
+
+    free(path);
+    if (i == z->npaths)
+        return;
+    free(z->paths[i]);
+    z->paths[i] = z->paths[--z->npaths];
+}
+
+static void
+clean_up(struct zygote *z)
+{
+    while (z->npaths) {
+        char *path = z->paths[--z->npaths];
+        struct err *e = file_remove_tree(path);
+
+        if (e) {
+            char *s = err_text(e);
+
+            dprintf(2, "taskd: %s\n", s);
+            free(s);
+            err_free(e);
+        }
+        free(path);
+    }
+    free(z->paths);
+}
+
+/* ---- runners */
+
+/* A new process that is the executor's child.  Not fork(): the C library has no call for that.  Its only
+ * knowledge that would be stale, the thread's id, is set by the kernel where it tells us the address. */
+static pid_t
+clone_sibling(void)
+{
+    unsigned long flags = CLONE_PARENT | SIGCHLD;
+    int *tid = NULL;
+
+    if (prctl(PR_GET_TID_ADDRESS, &tid) == 0 && tid)
+        flags |= CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID;
+    return (pid_t)syscall(SYS_clone, flags, NULL, NULL, tid, 0);
+}
+
+static void
+set_limit(int what, uint64_t n)
+{
+    struct rlimit r;
+
+    if (getrlimit(what, &r) < 0)
+        return;
+    if (r.rlim_max > n)
+        r.rlim_max = n;
+    r.rlim_cur = r.rlim_max;
+    setrlimit(what, &r);
+}
+
+static void
+limit_data(uint64_t n)
+{
+#if !defined(__SANITIZE_ADDRESS__) /* its shadow alone is more than any limit */
+    if (n)
+        set_limit(RLIMIT_DATA, n);
+#endif
+}
+
+static void
+default_signals(void)
+{
+    sigset_t none;
+
+    for (int i = 1; i < NSIG; i++)
+        signal(i, SIG_DFL); /* KILL, STOP and the C library's own refuse */
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* When memory runs out, a runner is to go before anybody else. */
+static void
+prefer_for_oom(void)
+{
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+    if (fd >= 0)
+        dprintf(fd, "%d", OOM_SCORE);
+    file_close(&fd);
+}
+
+static _Noreturn void
+become_runner(struct zygote *z, const struct runner_start *s, uint64_t data_limit)
+{
+    char name[16];
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != z->executor) /* it died before the line above */
+        _exit(1);
+    setpgid(0, 0);
+    frame_close(z->chan);
+    default_signals();
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    set_limit(RLIMIT_CORE, 0);
+    limit_data(data_limit);
+    prefer_for_oom();
+    snprintf(name, sizeof name, "taskd-runner/%u", s->slot);
+    prctl(PR_SET_NAME, name);
+    z->run(s);
+    _exit(1); /* not reached */
+}
+
+static struct err *
+spawn(struct zygote *z, struct frame *f)
+{
+    struct get g = GET_OF(f->p, f->n);
+    uint64_t data_limit = get_u64(&g);
+    struct buf b = { 0 };
+    int fd[SPAWN_FDS];
+
+    if (g.bad || f->nfds != SPAWN_FDS)
+        return err_new(ERR_CORRUPT, "a spawn request is malformed");
+    for (int i = 0; i < SPAWN_FDS; i++)
+        fd[i] = frame_take_fd(f, i);
+    struct runner_start s = { fd[SPAWN_FD_SOCKET], fd[SPAWN_FD_A], fd[SPAWN_FD_B],
+                              fd[SPAWN_FD_BELL_PAGE], fd[SPAWN_FD_BELL_EVENT], f->id };
+    pid_t pid = clone_sibling();
+    if (pid == 0)
+        become_runner(z, &s, data_limit);
+    put_u32(&b, (uint32_t)(pid < 0 ? errno : pid));
+    for (int i = 0; i < SPAWN_FDS; i++)
+        close(fd[i]);
+    struct err *e = frame_send(z->chan, pid < 0 ? SPAWN_FAILED : SPAWN_STARTED, f->id, b.p, b.n, NULL, 0);
+    buf_fini(&b);
+    return e;
+}
+
+/* ---- the process */
+
+static char *
+path_of(const struct frame *f)
+{
+    char *s = strndup(f->p, f->n);
+
+    if (!s)
+        abort();
+    return s;
+}
+
+static struct err *
+serve(struct zygote *z)
+{
+    for (;;) {
+        struct frame f;
+
+        TRY(frame_recv(z->chan, &f));
+        switch (f.type) {
+        case SPAWN_RUNNER:
+            TRY(spawn(z, &f));
+            break;
+        case SPAWN_REGISTER:
+            path_register(z, path_of(&f));
+            break;
+        case SPAWN_UNREGISTER:
+            path_unregister(z, path_of(&f));
+            break;
+        default:
+            return err_new(ERR_CORRUPT, "the zygote got an unknown message: %u", f.type);
+        }
+    }
+}
+
+/* It must outlive the executor by a moment, so what ends the executor must not end it: no terminal, no
+ * signals but KILL.  (It was exec'ed with all of them blocked.) */
+static void
+settle_down(void)
+{
+    int null = open("/dev/null", O_RDONLY);
+
+    setsid();
+    if (null > 0) {
+        dup2(null, 0);
+        close(null);
+    }
+    fcntl(SPAWN_FD, F_SETFD, FD_CLOEXEC);
+}
+
+int
+zygote_main(void (*run)(const struct runner_start *))
+{
+    struct zygote z = { .executor = getppid(), .run = run };
+
+    settle_down();
+    struct err *e = frame_open(SPAWN_FD, ZYGOTE_FRAME_MAX, &z.chan);
+    if (!e)
+        e = serve(&z);
+    int status = e->code == ERR_LOST ? 0 : 1;
+    if (status) {
+        char *s = err_text(e);
+
+        dprintf(2, "taskd-runner: %s\n", s);
+        free(s);
+    }
+    err_free(e);
+    clean_up(&z);
+    frame_close(z.chan);
+    return status;
+}

@@ -1,0 +1,12 @@
+// A module in C++ that throws what nobody catches.
+#include <stdexcept>
+extern "C" __attribute__((visibility("default"))) int
+anchor(const char *r)
+{
+    return r[0];
+}
+extern "C" __attribute__((visibility("default"))) int
+throws(const char *r)
+{
+    throw std::runtime_error(r); // line 11
+}
