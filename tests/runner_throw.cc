@@ -3,7 +3,7 @@
 extern "C" __attribute__((visibility("default"))) int
 anchor(const char *r)
 {
-    return r[0];
+    return (int)__builtin_strlen(r);
 }
 extern "C" __attribute__((visibility("default"))) int
 throws(const char *r)
