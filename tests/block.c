@@ -164,7 +164,7 @@ check_run(int fd, const struct block_codec *const *codecs, struct block_schema s
     EQ_U64(at, want->n);
     EQ_U64(blocks, block_run_count(r));
     CU_ASSERT(block_cursor_held(c) < 256);
-    CU_ASSERT(most <= 2 * need);
+    CU_ASSERT(most <= need);
     block_cursor_close(c);
     block_run_close(r);
 }

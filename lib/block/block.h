@@ -145,8 +145,9 @@ void block_cursor_close(struct block_cursor *c); /* NULL is allowed */
 struct block_schema block_cursor_schema(const struct block_cursor *c);
 /* Bytes of memory in use. */
 size_t block_cursor_held(const struct block_cursor *c);
-/* Bytes it will hold at most while it reads what is left. */
+/* Bytes it will hold at most, and rows of a block at most, while it reads what is left. */
 size_t block_cursor_need(const struct block_cursor *c);
+uint32_t block_cursor_rows(const struct block_cursor *c);
 
 /* ---- blocks in memory (results, constants): the same format, a buffer instead of a file ----------- */
 

@@ -131,15 +131,27 @@ size_t
 block_cursor_need(const struct block_cursor *c)
 {
     struct block_schema s = block_run_schema(c->run);
-    size_t cell = block_cell(s.key) + block_cell(s.val), most = 0;
+    size_t cell = block_cell(s.key) + block_cell(s.val), stored = 0, raw = 0;
 
     for (uint32_t i = c->next; i < c->to; i++) {
         const struct block_entry *e = block_run_entry(c->run, i);
         bool packed = e->bytes - sizeof(struct block__header) != e->raw_bytes;
-        size_t n = (size_t)e->bytes + BLOCK_PAD + cell * e->rows
-                   + (packed ? (size_t)e->raw_bytes + BLOCK_PAD : 0);
+
+        stored = e->bytes > stored ? e->bytes : stored;
+        raw = packed && e->raw_bytes > raw ? e->raw_bytes : raw;
+    }
+    return sizeof *c + stored + raw + 2 * BLOCK_PAD + cell * block_cursor_rows(c);
+}
+
+uint32_t
+block_cursor_rows(const struct block_cursor *c)
+{
+    uint32_t most = 0;
+
+    for (uint32_t i = c->next; i < c->to; i++) {
+        uint32_t n = block_run_entry(c->run, i)->rows;
 
         most = n > most ? n : most;
     }
-    return sizeof *c + most;
+    return most;
 }
