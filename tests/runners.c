@@ -524,6 +524,10 @@ other_signals(void)
 static void
 heap_errors(void)
 {
+#if defined(__SANITIZE_ADDRESS__) /* it tells the story itself */
+    dies_of(bad_module(), "frees", 0, ERR_USER, "ended by _exit(1), partition 3");
+    return;
+#endif
     dies_of(bad_module(), "frees", 0, ERR_USER, "signal 6 in frees() at runner_bad.c:63 (crash.so+0x");
 }
 
@@ -545,6 +549,9 @@ exits(void)
 static void
 eats_memory(void)
 {
+#if defined(__SANITIZE_ADDRESS__) /* no limits there */
+    return;
+#endif
     dies_of(bad_module(), "eats", 64 << 20, ERR_USER, "signal 11 in eats() at runner_bad.c:118 (crash.so+0x");
     dies_of(bad_module(), "eats", 64 << 20, ERR_USER, "of the 64 MiB it may have");
 }

@@ -19,7 +19,6 @@
 #include <sys/resource.h>
 
 enum { MODULE_FD = 3, CPU_SECONDS = 2, NAME_MAX_BYTES = 200, FRAMES_MAX = 32 };
-static const rlim_t MEMORY_MAX = 2ull << 30;
 
 /* One name as text without surprises: no tabs, no controls, bounded. */
 static void
@@ -124,7 +123,7 @@ main(int argc, char **argv)
     limit(RLIMIT_CPU, CPU_SECONDS);
     limit(RLIMIT_FSIZE, 1 << 20);
 #if !defined(__SANITIZE_ADDRESS__)
-    limit(RLIMIT_AS, MEMORY_MAX);
+    limit(RLIMIT_AS, 2ull << 30);
 #endif
     Dwfl *dwfl = dwfl_begin(&callbacks);
     Dwfl_Module *mod = dwfl ? dwfl_report_elf(dwfl, "module", "module", MODULE_FD, 0, true) : NULL;
