@@ -230,6 +230,14 @@ TD_PAIRS_(u64, TD_K_U64) TD_PAIRS_(i64, TD_K_I64) TD_PAIRS_(f64, TD_K_F64) TD_PA
 #define TD_TRY_
 #define TD_CATCH_(t, result)
 #endif
+/* x, which must be a T * (TD_IN_: or const T *); a mere ?: would let the C compiler turn both into void *. */
+#ifdef __cplusplus
+#define TD_RET_(T, x) (1 ? (x) : (T *)0)
+#define TD_IN_(T, x) (1 ? (x) : (const T *)0)
+#else
+#define TD_RET_(T, x) _Generic((x), T *: (x), void *: (x))
+#define TD_IN_(T, x) _Generic((x), T *: (x), const T *: (x), void *: (x))
+#endif
 #define TD_VOID_
 
 /* ============================================================ 2. chain functions
@@ -395,8 +403,15 @@ TD_COLD_ bool td_reject_(td_task *t, td_out *o);
  * input, in td_tmp memory or on your stack.  Costs a few stores. */
 #define TD_PICK_EMIT_(a, b, c, ...) c
 #define td_emit(out, ...) TD_PICK_EMIT_(__VA_ARGS__, td_emit_kv_, td_emit_v_, )(out, __VA_ARGS__)
+#ifdef __cplusplus
+#define TD_NO_POINTER_(v)
+#else /* where the compiler would only warn */
+#define TD_NO_POINTER_(v) \
+    TD_ASSERT_(__builtin_classify_type(v) != 5, "td_emit of a pointer: strings are td_str, see td_lit and td_cstr")
+#endif
 #define td_emit_v_(out, v)                                                                           \
     do {                                                                                             \
+        TD_NO_POINTER_(v);                                                                           \
         td_out *o_ = &(out)->o;                                                                      \
         uint32_t i_ = o_->n;                                                                         \
         __typeof__(*(out)->t_) *v_ = (__typeof__(*(out)->t_) *)o_->col[0] + i_;                        \
@@ -408,6 +423,8 @@ TD_COLD_ bool td_reject_(td_task *t, td_out *o);
     } while (0)
 #define td_emit_kv_(out, k, v)                                                                       \
     do {                                                                                             \
+        TD_NO_POINTER_(k);                                                                           \
+        TD_NO_POINTER_(v);                                                                           \
         td_out *o_ = &(out)->o;                                                                      \
         uint32_t i_ = o_->n;                                                                         \
         __typeof__((out)->t_->key) *k_ = (__typeof__((out)->t_->key) *)o_->col[0] + i_;                \
@@ -427,7 +444,7 @@ TD_INLINE_ void td_flush(td_out *o)
     o->full(o);
 }
 /* The next value of a group, false behind the last.  A string is valid until the next call. */
-#define td_next(it, v) ((it)->i.next(&(it)->i, 1 ? (v) : (it)->t_))
+#define td_next(it, v) ((it)->i.next(&(it)->i, TD_RET_(__typeof__(*(it)->t_), v)))
 
 /* ============================================================== 3. inside a task */
 
@@ -668,6 +685,12 @@ TD_INLINE_ uint64_t td_solid64_(const char *p)
 #endif
     return m;
 }
+/* p, but the compiler no longer knows what it points to: it would warn of reads behind a literal. */
+TD_INLINE_ const char *td_hide_(const char *p)
+{
+    __asm__("" : "+r"(p));
+    return p;
+}
 /* true: n bytes from p on lie in one page, so reading them is harmless */
 TD_INLINE_ bool td_same_page_(const char *p, size_t n) { return !TD_ASAN_ && ((uintptr_t)p & 4095) + n <= 4096; }
 
@@ -680,6 +703,7 @@ TD_INLINE_ int64_t td_find(td_str s, td_str x)
         return -1;
 #ifdef TD_WIDE_
     if (!TD_ASAN_) { /* first and last byte of x at TD_WIDE_ places at a time */
+        s.p = td_hide_(s.p);
         td_vec_ f, l;
         memset(&f, x.p[0], sizeof f);
         memset(&l, x.p[x.n - 1], sizeof l);
@@ -732,7 +756,7 @@ TD_INLINE_ void td_words_fill_(td_words *k)
 }
 TD_INLINE_ td_words td_words_of(td_str s)
 {
-    td_words k = { s.p, s.n, 0, 0 };
+    td_words k = { td_hide_(s.p), s.n, 0, 0 };
     td_words_fill_(&k);
     return k;
 }
@@ -785,7 +809,8 @@ TD_INLINE_ bool td_word_next(td_words *k, td_str *w)
  *   td_group_by_key(ds, fn)        a TD_GROUP sees all values of a key, in input order
  *   td_distinct(ds)                single values, each once
  *   td_sort(ds) td_sort_by_key(ds) whole order over all partitions; equal keys keep their input order
- * Options: .partitions = N, .name = "...", .on_bad = TD_SKIP, .descending = 1, TD_ARG(x)
+ * Options (C++ wants them in this order):
+ *   .partitions = N, .on_bad = TD_SKIP, .descending = 1, .name = "...", TD_ARG(x)
  *
  * Actions
  *   td_save_text(ds, path)         path/part-00000 ..., "key<TAB>value" for pairs, then path/_SUCCESS
@@ -797,8 +822,14 @@ TD_INLINE_ bool td_word_next(td_words *k, td_str *w)
  *   td_row(&rows, T, i) td_row_key(&rows, K, i) td_row_val(&rows, V, i)    a row of them */
 #define TD_ARG_OK_(x) sizeof(char[__builtin_classify_type(x) == 5 && sizeof(x) == sizeof(void *) ? -1 : 1])
 #ifdef __cplusplus
-#define TD_ARG(x) .arg = &(x), .arg_size = sizeof(x)
+#define TD_ARG(x) .arg = &(x), .arg_size = td_arg_size_(x)
 TD_END_
+template <class T> static constexpr size_t td_arg_size_(const T &)
+{
+    static_assert(!std::is_pointer<T>::value && std::is_trivially_copyable<T>::value,
+                  "TD_ARG takes bytes that mean the same in another process: no pointers, plain structs only");
+    return sizeof(T);
+}
 static inline const td_opts *td_opts_ref_(const td_opts &o) { return &o; }
 #define TD_OPTS_(...) td_opts_ref_(td_opts{ .size = sizeof(td_opts), __VA_ARGS__ })
 TD_BEGIN_
@@ -820,7 +851,7 @@ TD_INLINE_ int td_act_(int op, td_ds *a, const char *path, uint64_t n, const td_
 #define TD_BLOCKS_(job, T, path, ...) td_src_(TD_OP_BLOCKS, job, path, 0, 0, 0, TD_TYPE_(T), TD_OPTS_(__VA_ARGS__), TD_AT_)
 #define td_from(job, T, array, ...) TD_FROM_(job, T, array, __VA_ARGS__, )
 #define TD_FROM_(job, T, array, n, ...) \
-    td_src_(TD_OP_FROM, job, 0, 1 ? (array) : (const td_##T *)0, 0, n, TD_TYPE_(T), TD_OPTS_(__VA_ARGS__), TD_AT_)
+    td_src_(TD_OP_FROM, job, 0, TD_IN_(td_##T, array), 0, n, TD_TYPE_(T), TD_OPTS_(__VA_ARGS__), TD_AT_)
 #define td_range(job, lo, ...) TD_RANGE_(job, lo, __VA_ARGS__, )
 #define TD_RANGE_(job, lo, hi, ...) td_src_(TD_OP_RANGE, job, 0, 0, lo, hi, TD_TYPE_(u64), TD_OPTS_(__VA_ARGS__), TD_AT_)
 #define TD_OP1_(op, prefix, ds, fn, ...) td_op_(op, ds, 0, &prefix##fn, TD_OPTS_(__VA_ARGS__), TD_AT_)
@@ -843,10 +874,10 @@ TD_INLINE_ int td_act_(int op, td_ds *a, const char *path, uint64_t n, const td_
 #define td_sort_by_key(...) TD_OP0_(TD_OP_SORT_KEY, __VA_ARGS__, )
 #define td_save_text(ds, path) td_act_(TD_ACT_SAVE_TEXT, ds, path, 0, 0, 0, TD_AT_)
 #define td_save_blocks(ds, path) td_act_(TD_ACT_SAVE_BLOCKS, ds, path, 0, 0, 0, TD_AT_)
-#define td_count(ds, ret_n) td_act_(TD_ACT_COUNT, ds, 0, 0, 0, 1 ? (ret_n) : (uint64_t *)0, TD_AT_)
-#define td_collect(ds, ret_rows) td_act_(TD_ACT_COLLECT, ds, 0, 0, 0, 1 ? (ret_rows) : (td_rows *)0, TD_AT_)
-#define td_take(ds, n, ret_rows) td_act_(TD_ACT_TAKE, ds, 0, n, 0, 1 ? (ret_rows) : (td_rows *)0, TD_AT_)
-#define td_reduce(ds, fn, ret_v) td_act_(TD_ACT_REDUCE, ds, 0, 0, &td_fold_fn_##fn, 1 ? (ret_v) : (td_reduce_t_##fn *)0, TD_AT_)
+#define td_count(ds, ret_n) td_act_(TD_ACT_COUNT, ds, 0, 0, 0, TD_RET_(uint64_t, ret_n), TD_AT_)
+#define td_collect(ds, ret_rows) td_act_(TD_ACT_COLLECT, ds, 0, 0, 0, TD_RET_(td_rows, ret_rows), TD_AT_)
+#define td_take(ds, n, ret_rows) td_act_(TD_ACT_TAKE, ds, 0, n, 0, TD_RET_(td_rows, ret_rows), TD_AT_)
+#define td_reduce(ds, fn, ret_v) td_act_(TD_ACT_REDUCE, ds, 0, 0, &td_fold_fn_##fn, TD_RET_(td_reduce_t_##fn, ret_v), TD_AT_)
 #define td_row(rows, T, i) (((const td_##T *)(rows)->col[0])[i])
 #define td_row_key(rows, K, i) (((const td_##K *)(rows)->col[0])[i])
 #define td_row_val(rows, V, i) (((const td_##V *)(rows)->col[1])[i])
