@@ -7,23 +7,27 @@
 
 enum { NONE = UINT16_MAX + 1, STREAK = 4 };
 
+/* Where an input is in its block: the rows [at, n) are still to come.  Apart from the rest, to be small. */
+struct spot {
+    const uint64_t *rank; /* of each row of the block */
+    uint32_t at, n;
+};
+
 struct input {
     struct block_cursor *cursor;
     const struct merge_bound *bound;
     struct block_cols cols;
-    uint64_t *rank; /* of each row of the block */
+    uint64_t *rank;
     uint32_t cap;
-    uint32_t at, n;     /* the rows [at, n) of the block are still to come */
     uint64_t last_rank; /* of the block before */
     bool inside;        /* lo has been passed */
     bool cut;           /* hi was met: no more blocks */
-    bool done;
 };
 
-struct node {
-    uint64_t rank; /* of the input's head; UINT64_MAX if it is done */
-    uint32_t in;
-};
+/* The head of an input: its rank in the upper half, in the lower the input's number (and DONE behind the end of the
+ * last block).  One comparison of 128 bits says which of two is first. */
+typedef __uint128_t head_t;
+#define DONE (1ull << 32)
 
 struct origin {
     uint32_t in, row;
@@ -31,11 +35,14 @@ struct origin {
 
 struct merge {
     struct merge_opts opts;
+    bool ties;    /* strings by key: equal ranks say little, keys are compared in the tree */
+    bool collide; /* by hash: equal ranks mean equal keys, nearly; see fast_batch() */
     struct input *in;
-    struct node *tree; /* tree[0] the winner, tree[1..n) the losers; parent of leaf i is (n + i) / 2 */
+    struct spot *spot;
+    head_t *tree; /* tree[0] the winner, tree[1..n) the losers; parent of leaf i is (n + i) / 2 */
     uint32_t n;
     uint32_t ended; /* the input whose block was used up by the last batch, or NONE */
-    uint32_t winner, streak;
+    bool rebuild;   /* the tree is in exact order, and the next batch is a fast one */
     bool any;           /* there was a row before */
     uint64_t last_rank; /* of it; its key: */
     uint64_t last_bits;
@@ -72,11 +79,12 @@ in_order(const struct input *in)
 
 /* The first row of [at, n) that is not before the bound. */
 static uint32_t
-lower_bound(const struct merge *m, const struct input *in, uint64_t bits, struct block_str str)
+lower_bound(const struct merge *m, const struct input *in, const struct spot *at, uint64_t bits,
+            struct block_str str)
 {
     uint8_t kind = m->opts.schema.key;
     const void *key = kind == BLOCK_STR ? (const void *)&str : &bits;
-    uint32_t lo = in->at, hi = in->n;
+    uint32_t lo = at->at, hi = at->n;
     uint64_t rank;
 
     block_key_ranks(kind, m->opts.descending, key, 0, 1, &rank);
@@ -94,118 +102,128 @@ lower_bound(const struct merge *m, const struct input *in, uint64_t bits, struct
 }
 
 static void
-cut_rows(const struct merge *m, struct input *in)
+cut_rows(const struct merge *m, struct input *in, struct spot *at)
 {
     const struct merge_bound *b = in->bound;
 
     if (!b)
         return;
     if (b->has_lo && !in->inside)
-        in->at = lower_bound(m, in, b->lo, b->lo_s);
-    in->inside = in->at < in->n;
+        at->at = lower_bound(m, in, at, b->lo, b->lo_s);
+    in->inside = at->at < at->n;
     if (b->has_hi) {
-        uint32_t end = lower_bound(m, in, b->hi, b->hi_s);
+        uint32_t end = lower_bound(m, in, at, b->hi, b->hi_s);
 
-        in->cut = end < in->n;
-        in->n = end;
+        in->cut = end < at->n;
+        at->n = end;
     }
 }
 
-/* The next block of the input that has rows for us, or done. */
+/* The next block of input i that has rows for us; none: its spot is empty. */
 static struct err *
-load(struct merge *m, struct input *in)
+load(struct merge *m, uint32_t i)
 {
+    struct input *in = &m->in[i];
+    struct spot *at = &m->spot[i];
+
     do {
         if (in->cut)
             in->cols.n = 0;
         else
             TRY(block_cursor_next(in->cursor, &in->cols));
-        if (in->cols.n == 0) {
-            free(in->rank);
-            in->rank = NULL;
-            in->cap = 0;
-            in->done = true;
-            return NULL;
-        }
-        if (in->cap < in->cols.n) {
+        if (in->cap < in->cols.n || in->cols.n == 0) {
             free(in->rank);
             in->cap = in->cols.n;
-            if (!(in->rank = malloc(8 * (size_t)in->cap)))
+            in->rank = in->cap ? malloc(8 * (size_t)in->cap) : NULL;
+            if (in->cap && !in->rank)
                 abort();
         }
+        *at = (struct spot){ in->rank, 0, in->cols.n };
+        if (in->cols.n == 0)
+            return NULL;
         rank_rows(m, &in->cols, in->rank);
         if (!in_order(in))
-            return err_new(ERR_CORRUPT, "input %u of a merge is not in order", (unsigned)(in - m->in));
+            return err_new(ERR_CORRUPT, "input %u of a merge is not in order", i);
         in->last_rank = in->rank[in->cols.n - 1];
-        in->at = 0;
-        in->n = in->cols.n;
-        cut_rows(m, in);
-    } while (in->at == in->n);
+        cut_rows(m, in, at);
+    } while (at->at == at->n);
     return NULL;
 }
 
 /* ---- the tree */
 
-/* The heads of a and b have equal ranks: is a's the first? */
-static __attribute__((noinline)) bool
-tie(const struct merge *m, uint32_t a, uint32_t b)
-{
-    const struct input *x = &m->in[a], *y = &m->in[b];
-    int c = 0;
-
-    if (x->done || y->done)
-        return y->done && (!x->done || a < b);
-    if (m->opts.schema.key != BLOCK_STR) {
-        if (!m->opts.by_key)
-            c = block_key_cmp(m->opts.schema.key, x->cols.col[0], x->at, y->cols.col[0], y->at);
-    } else {
-        struct block_str s = ((const struct block_str *)x->cols.col[0])[x->at];
-        struct block_str t = ((const struct block_str *)y->cols.col[0])[y->at];
-        size_t skip = m->opts.by_key && s.n >= 8 && t.n >= 8 ? 8 : 0; /* they are in the rank */
-
-        c = block_str_cmp((struct block_str){ s.p + skip, s.n - skip },
-                          (struct block_str){ t.p + skip, t.n - skip });
-        c = m->opts.descending ? -c : c;
-    }
-    return c ? c < 0 : a < b;
-}
-
-static struct node
+static inline head_t
 head(const struct merge *m, uint32_t i)
 {
-    const struct input *in = &m->in[i];
+    const struct spot *s = &m->spot[i];
 
-    return (struct node){ in->done ? UINT64_MAX : in->rank[in->at], i };
+    return s->at < s->n ? (head_t)s->rank[s->at] << 64 | i : (head_t)UINT64_MAX << 64 | DONE | i;
 }
 
-/* The head of the winner has changed: plays it against the losers on its way up. */
-static inline void
-replay(struct merge *m, struct node w)
+static inline uint64_t
+rank_of(head_t h)
 {
-    for (uint32_t i = (m->n + w.in) / 2; i > 0; i /= 2) {
-        struct node l = m->tree[i];
-        bool up = l.rank < w.rank;
+    return (uint64_t)(h >> 64);
+}
 
-        if (__builtin_expect(l.rank == w.rank, 0))
-            up = tie(m, l.in, w.in);
-        m->tree[i] = up ? w : l;
-        w = up ? l : w;
+/* Order of the keys of the rows at the spots of a and b, whose ranks are equal. */
+static int
+compare_keys(const struct merge *m, uint32_t a, uint32_t b)
+{
+    uint32_t i = m->spot[a].at, j = m->spot[b].at;
+    const void *x = m->in[a].cols.col[0], *y = m->in[b].cols.col[0];
+
+    if (!m->ties)
+        return block_key_cmp(m->opts.schema.key, x, i, y, j);
+    struct block_str s = ((const struct block_str *)x)[i], t = ((const struct block_str *)y)[j];
+    size_t skip = s.n >= 8 && t.n >= 8 ? 8 : 0; /* they are in the rank */
+    int c = block_str_cmp((struct block_str){ s.p + skip, s.n - skip },
+                          (struct block_str){ t.p + skip, t.n - skip });
+    return m->opts.descending ? -c : c;
+}
+
+/* Is a the first of the two?  Equal ranks are decided by the keys. */
+static bool
+exact_before(const struct merge *m, head_t a, head_t b)
+{
+    if (rank_of(a) == rank_of(b) && !((uint64_t)(a | b) & DONE)) {
+        int c = compare_keys(m, (uint32_t)a, (uint32_t)b);
+
+        if (c)
+            return c < 0;
+    }
+    return a < b;
+}
+
+/* The head of the winner has changed: plays it against the losers on its way up.  Who wins can't be foretold, so the
+ * two are swapped by masks; the empty asm keeps the compiler from making a branch of it. */
+static inline __attribute__((always_inline)) void
+replay(struct merge *m, head_t w, bool exact)
+{
+    for (uint32_t i = (m->n + (uint32_t)w) / 2; i > 0; i /= 2) {
+        head_t l = m->tree[i];
+        uint64_t up = -(uint64_t)(exact ? exact_before(m, l, w) : l < w);
+
+        __asm__("" : "+r"(up));
+        head_t swap = (l ^ w) & ((head_t)up << 64 | up);
+        m->tree[i] = l ^ swap;
+        w ^= swap;
     }
     m->tree[0] = w;
 }
 
 static void
-build(struct merge *m)
+build(struct merge *m, bool exact)
 {
-    struct node *win = calloc(2 * (size_t)m->n, sizeof *win);
+    head_t *win = calloc(2 * (size_t)m->n, sizeof *win);
 
     if (!win)
         abort();
     for (uint32_t i = 0; i < m->n; i++)
         win[m->n + i] = head(m, i);
     for (uint32_t i = m->n - 1; i > 0; i--) {
-        struct node a = win[2 * i], b = win[2 * i + 1];
-        bool first = a.rank != b.rank ? a.rank < b.rank : tie(m, a.in, b.in);
+        head_t a = win[2 * i], b = win[2 * i + 1];
+        bool first = exact ? exact_before(m, a, b) : a < b;
 
         win[i] = first ? a : b;
         m->tree[i] = first ? b : a;
@@ -216,50 +234,60 @@ build(struct merge *m)
 
 /* ---- a batch */
 
-static inline void
-pick(struct merge *m, uint32_t row, struct input *in, uint32_t w)
-{
-    m->from[row] = (struct origin){ w, in->at };
-    m->rank[row] = in->rank[in->at++];
-}
-
 /* The winner keeps winning: takes its rows as long as they are before every other head, without the tree. */
 static uint32_t
-gallop(struct merge *m, uint32_t rows, struct input *in, uint32_t w)
+gallop(struct merge *m, uint32_t rows, uint32_t w)
 {
+    struct spot *s = &m->spot[w];
     uint64_t limit = UINT64_MAX;
 
     for (uint32_t i = (m->n + w) / 2; i > 0; i /= 2)
-        limit = m->tree[i].rank < limit ? m->tree[i].rank : limit;
-    while (rows < MERGE_ROWS && in->at < in->n && in->rank[in->at] < limit)
-        pick(m, rows++, in, w);
+        limit = rank_of(m->tree[i]) < limit ? rank_of(m->tree[i]) : limit;
+    for (; rows < MERGE_ROWS && s->at < s->n && s->rank[s->at] < limit; rows++) {
+        m->from[rows] = (struct origin){ w, s->at };
+        m->rank[rows] = s->rank[s->at++];
+    }
     return rows;
 }
 
 /* Picks rows until the batch is full or a block is used up. */
-static uint32_t
-pick_rows(struct merge *m)
+static inline __attribute__((always_inline)) uint32_t
+pick_rows(struct merge *m, bool exact)
 {
-    uint32_t rows = 0;
+    uint32_t rows = 0, winner = NONE, streak = 0;
 
     while (rows < MERGE_ROWS) {
-        uint32_t w = m->tree[0].in;
-        struct input *in = &m->in[w];
+        head_t h = m->tree[0];
+        uint32_t w = (uint32_t)h;
+        struct spot *s = &m->spot[w];
 
-        if (in->done)
+        if ((uint64_t)h & DONE)
             break;
-        pick(m, rows++, in, w);
-        m->streak = w == m->winner ? m->streak + 1 : 0;
-        m->winner = w;
-        if (m->streak >= STREAK)
-            rows = gallop(m, rows, in, w);
-        if (in->at == in->n) {
+        m->from[rows] = (struct origin){ w, s->at++ };
+        m->rank[rows++] = rank_of(h);
+        streak = w == winner ? streak + 1 : 0;
+        winner = w;
+        if (__builtin_expect(streak >= STREAK, 0))
+            rows = gallop(m, rows, w);
+        if (s->at == s->n) {
             m->ended = w;
             break;
         }
-        replay(m, (struct node){ in->rank[in->at], w });
+        replay(m, (head_t)s->rank[s->at] << 64 | w, exact);
     }
     return rows;
+}
+
+static uint32_t
+pick_fast(struct merge *m)
+{
+    return pick_rows(m, false);
+}
+
+static uint32_t
+pick_exact(struct merge *m)
+{
+    return pick_rows(m, true);
 }
 
 static const void *
@@ -285,16 +313,38 @@ gather(struct merge *m, int k, uint32_t rows)
     return m->col[k];
 }
 
-static void
+/* Marks rows that have the key of the row before.  Returns whether any has its rank, but not its key. */
+static bool
 find_same(struct merge *m, const void *keys, uint32_t rows)
 {
     uint8_t kind = m->opts.schema.key;
     struct block_str s = { m->last_str.p, m->last_str.n };
     const void *last = kind == BLOCK_STR ? (const void *)&s : &m->last_bits;
+    bool tied = m->any && m->rank[0] == m->last_rank, collided;
 
-    m->same[0] = m->any && m->rank[0] == m->last_rank && !block_key_cmp(kind, keys, 0, last, 0);
-    for (uint32_t i = 1; i < rows; i++)
-        m->same[i] = m->rank[i] == m->rank[i - 1] && !block_key_cmp(kind, keys, i, keys, i - 1);
+    m->same[0] = tied && !block_key_cmp(kind, keys, 0, last, 0);
+    collided = tied && !m->same[0];
+    if (kind != BLOCK_STR && m->opts.by_key) {
+        for (uint32_t i = 1; i < rows; i++)
+            m->same[i] = m->rank[i] == m->rank[i - 1];
+    } else if (kind == BLOCK_STR) {
+        const struct block_str *v = keys;
+
+        for (uint32_t i = 1; i < rows; i++) {
+            tied = m->rank[i] == m->rank[i - 1];
+            m->same[i] = tied && block_str_same(v[i], v[i - 1]);
+            collided |= tied != m->same[i];
+        }
+    } else {
+        const uint64_t *v = keys;
+
+        for (uint32_t i = 1; i < rows; i++) {
+            tied = m->rank[i] == m->rank[i - 1];
+            m->same[i] = tied & (block_norm(kind, v[i]) == block_norm(kind, v[i - 1]));
+            collided |= tied != m->same[i];
+        }
+    }
+    return collided;
 }
 
 /* The views of this batch will be gone when the next is compared with its last row. */
@@ -313,21 +363,82 @@ keep_last(struct merge *m, const void *keys, uint32_t rows)
     }
 }
 
+static struct block_cols
+columns(struct merge *m, uint32_t rows)
+{
+    struct block_cols c = { .n = rows };
+
+    if (rows) {
+        c.col[0] = gather(m, 0, rows);
+        c.col[1] = gather(m, 1, rows);
+    }
+    return c;
+}
+
+/* After a batch whose last row is `last`: has another head its rank, but a lesser key? */
+static bool
+too_early(const struct merge *m, const struct block_cols *c)
+{
+    uint64_t rank = m->rank[c->n - 1];
+
+    for (uint32_t i = 0; i < m->n; i++) {
+        const struct spot *s = &m->spot[i];
+
+        if (s->at < s->n && s->rank[s->at] == rank
+            && block_key_cmp(m->opts.schema.key, m->in[i].cols.col[0], s->at, c->col[0], c->n - 1) < 0)
+            return true;
+    }
+    return false;
+}
+
+/* A batch by ranks and input numbers only.  By hash that is the right order unless two keys have the same hash,
+ * which is seen here afterwards: either in the batch itself (a row with the rank but not the key of the row before)
+ * or in what was to follow it (a lesser key of the last rank).  All rows of the batch are still at hand then, so it is
+ * taken back and picked again, comparing keys. */
+static struct block_cols
+fast_batch(struct merge *m)
+{
+    struct block_cols c = columns(m, pick_fast(m));
+
+    if (c.n == 0 || (!find_same(m, c.col[0], c.n) && !too_early(m, &c)) || !m->collide)
+        return c;
+    for (uint32_t i = 0; i < c.n; i++)
+        m->spot[m->from[i].in].at--;
+    m->ended = NONE;
+    build(m, true);
+    c = columns(m, pick_exact(m));
+    (void)find_same(m, c.col[0], c.n);
+    m->rebuild = true;
+    return c;
+}
+
+static struct block_cols
+exact_batch(struct merge *m)
+{
+    struct block_cols c = columns(m, pick_exact(m));
+
+    if (c.n)
+        (void)find_same(m, c.col[0], c.n);
+    return c;
+}
+
 struct err *
 merge_next(struct merge *m, struct merge_rows *ret)
 {
     if (m->ended != NONE) {
-        TRY(load(m, &m->in[m->ended]));
-        replay(m, head(m, m->ended));
+        TRY(load(m, m->ended));
+        if (!m->rebuild)
+            replay(m, head(m, m->ended), m->ties);
         m->ended = NONE;
     }
-    struct block_cols c = { .n = m->n ? pick_rows(m) : 0 };
-    if (c.n) {
-        c.col[0] = gather(m, 0, c.n);
-        c.col[1] = gather(m, 1, c.n);
-        find_same(m, c.col[0], c.n);
+    if (m->rebuild)
+        build(m, false);
+    m->rebuild = false;
+    struct block_cols c = { 0 };
+    if (m->n)
+        c = m->ties ? exact_batch(m) : fast_batch(m);
+    if (c.n)
         keep_last(m, c.col[0], c.n);
-    }
     *ret = (struct merge_rows){ c, m->rank, m->same };
     return NULL;
 }
@@ -341,25 +452,28 @@ merge_open(const struct merge_input *in, uint32_t n, const struct merge_opts *op
     struct merge *m = calloc(1, sizeof *m);
 
     if (!m || !(m->in = calloc((size_t)n + 1, sizeof *m->in))
+        || !(m->spot = calloc((size_t)n + 1, sizeof *m->spot))
         || !(m->tree = calloc((size_t)n + 1, sizeof *m->tree)))
         abort();
     m->opts = *opts;
     m->n = n;
-    m->ended = m->winner = NONE;
+    m->ended = NONE;
+    m->ties = opts->by_key && opts->schema.key == BLOCK_STR;
+    m->collide = !opts->by_key;
     for (uint32_t i = 0; i < n; i++) {
         struct block_schema s = block_cursor_schema(in[i].cursor);
 
         ASSERT(s.key == opts->schema.key && s.val == opts->schema.val);
         m->in[i].cursor = in[i].cursor;
         m->in[i].bound = opts->by_key ? in[i].bound : NULL;
-        struct err *e = load(m, &m->in[i]);
+        struct err *e = load(m, i);
         if (e) {
             merge_close(m);
             return e;
         }
     }
     if (n)
-        build(m);
+        build(m, m->ties);
     *ret = m;
     return NULL;
 }
@@ -372,6 +486,7 @@ merge_close(struct merge *m)
     for (uint32_t i = 0; i < m->n; i++)
         free(m->in[i].rank);
     free(m->in);
+    free(m->spot);
     free(m->tree);
     buf_fini(&m->last_str);
     free(m);
@@ -380,7 +495,7 @@ merge_close(struct merge *m)
 size_t
 merge_held(const struct merge *m)
 {
-    size_t n = sizeof *m + m->last_str.cap + m->n * (sizeof *m->in + sizeof *m->tree);
+    size_t n = sizeof *m + m->last_str.cap + m->n * (sizeof *m->in + sizeof *m->spot + sizeof *m->tree);
 
     for (uint32_t i = 0; i < m->n; i++)
         if (m->in[i].cursor)
@@ -391,8 +506,8 @@ merge_held(const struct merge *m)
 size_t
 merge_input_need(const struct block_cursor *c)
 {
-    return block_cursor_need(c) + 8 * (size_t)block_cursor_rows(c) + sizeof(struct input)
-           + 3 * sizeof(struct node);
+    return block_cursor_need(c) + 8 * (size_t)block_cursor_rows(c) + sizeof(struct input) + sizeof(struct spot)
+           + 3 * sizeof(head_t);
 }
 
 size_t
