@@ -1,0 +1,109 @@
+/*
+ * output -- a directory of results.
+ *
+ *   DIR/_temporary/part-00003.1     attempt 1 of partition 3, being written
+ *   DIR/part-00003                  accepted: renamed, so a reader never sees half a file
+ *   DIR/_SUCCESS                    all partitions are there
+ *
+ * A directory that exists is refused.  What a job that fails has made is removed.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "driver/driver_priv.h"
+#include "executor/runners.h"
+
+static struct err *
+absolute(struct driver *d, const char *path, char **ret)
+{
+    if (!strncmp(path, "file://", 7))
+        path += 7;
+    if (path[0] == '/') {
+        *ret = arena_strdup(&d->a, path);
+        return NULL;
+    }
+    char *cwd = getcwd(NULL, 0);
+    if (!cwd)
+        return err_errno(errno, "finding the current directory");
+    *ret = arena_printf(&d->a, "%s/%s", cwd, path);
+    free(cwd);
+    return NULL;
+}
+
+struct err *
+driver__output_begin(struct driver *d, const struct plan_action *a, struct output *o)
+{
+    struct stat st;
+
+    *o = (struct output){ .suffix = a->act == PLAN_SAVE_BLOCKS ? ".blocks" : "" };
+    TRY(absolute(d, a->path, &o->dir));
+    if (lstat(o->dir, &st) == 0)
+        return err_hint(err_new(ERR_DENIED, "%s:%u: output \"%s\" exists already", a->file, a->line, a->path),
+                        "Remove it, or name another place: taskd overwrites nothing.");
+    char *slash = strrchr(o->dir, '/');
+    if (slash && slash != o->dir) {
+        char *parent = arena_memdup(&d->a, o->dir, (size_t)(slash - o->dir));
+
+        TRY_OR(file_mkdirs(parent, 0777), "%s:%u: output \"%s\"", a->file, a->line, a->path);
+    }
+    o->tmp = arena_printf(&d->a, "%s/_temporary", o->dir);
+    if (mkdir(o->dir, 0777) < 0)
+        return err_errno(errno, "%s:%u: making output directory \"%s\"", a->file, a->line, a->path);
+    o->made = true;
+    struct err *e = zygote_register(d->zygote, o->dir);
+    if (!e && mkdir(o->tmp, 0777) < 0)
+        e = err_errno(errno, "making \"%s\"", o->tmp);
+    if (!e)
+        return NULL;
+    err_free(driver__output_end(d, o, false));
+    return e;
+}
+
+struct err *
+driver__output_accept(struct driver *d, const struct output *o, const char *attempt, uint32_t partition)
+{
+    char *part = NULL;
+    struct err *e = NULL;
+
+    if (asprintf(&part, "%s/part-%05u%s", o->dir, partition, o->suffix) < 0)
+        abort();
+    if (rename(attempt, part) < 0)
+        e = err_errno(errno, "renaming \"%s\" to \"%s\"", attempt, part);
+    free(part);
+    return e;
+}
+
+struct err *
+driver__output_end(struct driver *d, struct output *o, bool ok)
+{
+    struct err *e = NULL;
+
+    if (!o->made)
+        return NULL;
+    o->made = false;
+    if (ok) {
+        char *path = NULL;
+
+        e = file_remove_tree(o->tmp);
+        if (asprintf(&path, "%s/_SUCCESS", o->dir) < 0)
+            abort();
+        int fd = e ? -1 : open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (!e && fd < 0)
+            e = err_errno(errno, "making \"%s\"", path);
+        file_close(&fd);
+        free(path);
+    } else {
+        e = file_remove_tree(o->dir);
+    }
+    struct err *z = zygote_unregister(d->zygote, o->dir);
+    if (e) {
+        err_free(z);
+        return e;
+    }
+    return z;
+}

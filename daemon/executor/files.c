@@ -1,0 +1,188 @@
+/* files -- opens for runners what they may read and write; a runner itself knows no paths. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "executor/executor_priv.h"
+
+/* What goes back: names and descriptors side by side. */
+struct reply {
+    struct buf b;
+    int fd[WIRE_OPEN_MAX];
+    int n;
+};
+
+void
+executor_output_path(const struct executor *x, uint32_t stage, uint32_t partition, uint32_t attempt, struct buf *out)
+{
+    const struct executor__stage *s = executor__stage_of(x, stage);
+
+    if (s && s->dir)
+        buf_printf(out, "%s/_temporary/part-%05u%s.%u", s->dir, partition, s->suffix, attempt);
+    else
+        buf_printf(out, "%s/s%u-p%u-a%u", x->o.scratch, stage, partition, attempt);
+}
+
+static void
+describe(struct reply *r, const char *name, uint64_t size, uint64_t offset, uint64_t length, bool whole, int fd)
+{
+    put_str(&r->b, name);
+    put_u64(&r->b, size);
+    put_u64(&r->b, offset);
+    put_u64(&r->b, length);
+    put_u8(&r->b, whole);
+    r->fd[r->n++] = fd;
+}
+
+static struct err *
+open_piece(struct executor *x, const struct wire_open *o, struct reply *r)
+{
+    const struct plan_split *s = x->up->split(x->arg, o->stage, o->partition);
+    struct stat st;
+
+    if (!s || o->index >= s->n)
+        return NULL;
+    const struct plan_piece *p = &s->pieces[o->index];
+    int fd = open(p->path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        return err_errno(errno, "opening input \"%s\"", p->path);
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return err_new(ERR_INPUT, "input \"%s\" is not a regular file any more", p->path);
+    }
+    posix_fadvise(fd, (off_t)p->offset, (off_t)p->length, POSIX_FADV_SEQUENTIAL);
+    describe(r, p->path, p->file_size, p->offset, p->length, p->whole, fd);
+    return NULL;
+}
+
+static struct err *
+open_output(struct executor *x, const struct wire_open *o, struct reply *r)
+{
+    struct buf path = { 0 };
+    struct err *e = NULL;
+
+    executor_output_path(x, o->stage, o->partition, o->attempt, &path);
+    int fd = open(path.p, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (fd < 0)
+        e = err_errno(errno, "making \"%s\"", path.p);
+    else
+        describe(r, path.p, 0, 0, 0, false, fd);
+    buf_fini(&path);
+    return e;
+}
+
+static struct err *
+open_spill(struct executor *x, struct reply *r)
+{
+    int fd = open(x->o.scratch, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+
+    if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR)) { /* a file system without unnamed files */
+        char *path = NULL;
+
+        if (asprintf(&path, "%s/spill-XXXXXX", x->o.scratch) < 0)
+            abort();
+        fd = mkostemp(path, O_CLOEXEC);
+        if (fd >= 0)
+            unlink(path);
+        free(path);
+    }
+    if (fd < 0)
+        return err_errno(errno, "making a spill file in \"%s\"", x->o.scratch);
+    describe(r, "spill file", 0, 0, 0, false, fd);
+    return NULL;
+}
+
+static struct err *
+open_old(struct executor *x, uint32_t stage, uint32_t partition, uint32_t attempt, struct reply *r)
+{
+    struct buf path = { 0 };
+    struct err *e = NULL;
+
+    executor_output_path(x, stage, partition, attempt, &path);
+    int fd = open(path.p, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        e = err_new(ERR_LOST, "the output of task %u of stage %u is gone: opening \"%s\": %s", partition, stage, path.p,
+                    strerror(errno));
+    else
+        describe(r, path.p, 0, 0, 0, false, fd);
+    buf_fini(&path);
+    return e;
+}
+
+static struct err *
+open_maps(struct executor *x, const struct wire_open *o, struct reply *r)
+{
+    for (uint32_t i = 0; i < o->count; i++) {
+        uint32_t attempt;
+
+        TRY(x->up->locate(x->arg, o->parent, o->index + i, &attempt));
+        TRY(open_old(x, o->parent, o->index + i, attempt, r));
+    }
+    return NULL;
+}
+
+static struct err *
+open_result(struct executor *x, const struct wire_open *o, struct reply *r)
+{
+    struct wire_task t;
+
+    TRY(x->up->result(x->arg, o->index, &t));
+    return open_old(x, t.stage, t.partition, t.attempt, r);
+}
+
+/* Any attempt that has not answered may ask: the answer of the one before may still lie in the ring. */
+static bool
+launched(const struct slot *s, const struct wire_open *o)
+{
+    for (uint32_t i = 0; i < s->n; i++) {
+        const struct wire_task *t = &s->queue[s->head + i];
+
+        if (t->stage == o->stage && t->partition == o->partition && t->attempt == o->attempt)
+            return true;
+    }
+    return false;
+}
+
+static struct err *
+dispatch(struct executor *x, unsigned slot, const struct wire_open *o, struct reply *r)
+{
+    if (slot == x->o.slots)
+        return o->kind == WIRE_OPEN_RESULT ? open_result(x, o, r)
+                                           : err_new(ERR_DENIED, "main has no task whose files it could open");
+    if (!launched(&x->slot[slot], o))
+        return err_new(ERR_DENIED, "a runner asks for files of a task that is not its own");
+    switch (o->kind) {
+    case WIRE_OPEN_PIECE: return open_piece(x, o, r);
+    case WIRE_OPEN_OUTPUT: return open_output(x, o, r);
+    case WIRE_OPEN_SPILL: return open_spill(x, r);
+    case WIRE_OPEN_MAP: return open_maps(x, o, r);
+    default: return err_new(ERR_DENIED, "a task has no results to open");
+    }
+}
+
+void
+executor__on_open(struct executor *x, unsigned slot, struct frame *f)
+{
+    struct get g = GET_OF(f->p, f->n);
+    struct wire_open o;
+    struct reply r = { .n = 0 };
+    struct buf b = { 0 };
+    struct err *e = wire_get_open(&g, &o);
+
+    if (!e)
+        e = dispatch(x, slot, &o, &r);
+    wire_put_err(&b, e);
+    if (!e)
+        buf_put(&b, r.b.p, r.b.n);
+    struct err *lost = runners_post(x->runners, slot, WIRE_REPLY, f->id, b.p, b.n, r.fd, e ? 0 : r.n);
+    err_free(lost); /* a runner that is gone is told of by its death */
+    err_free(e);
+    for (int i = 0; i < r.n; i++)
+        file_close(&r.fd[i]);
+    buf_fini(&r.b);
+    buf_fini(&b);
+}

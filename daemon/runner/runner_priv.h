@@ -1,0 +1,54 @@
+/* runner_priv -- what runner.c (tasks), main.c (the job's main) and wiring.c (plugins, fetching) share. */
+#ifndef RUNNER_PRIV_H
+#define RUNNER_PRIV_H
+#include "base/arena.h"
+#include "flow/job.h"
+#include "flow/module.h"
+#include "flow/wire.h"
+#include "net/frame.h"
+
+struct ring;
+struct recorder;
+
+struct stage {
+    uint32_t id;
+    struct arena a;
+    struct plan_stage stage;
+    struct plan_graph nodes;
+};
+/* Map outputs that were opened but not handed to flow yet. */
+struct maps {
+    uint32_t stage, total, first, n;
+    int fd[WIRE_OPEN_MAX];
+    const char *name[WIRE_OPEN_MAX];
+};
+struct runner {
+    struct frame_chan *chan;
+    struct ring *ring;
+    struct recorder *rec;
+    struct module_image image;
+    struct flow_world world;
+    struct budget budget;
+    uint64_t limit;
+    uint32_t calls;
+    struct stage **stage;
+    uint32_t n_stages;
+    struct wire_task task;   /* the one that runs */
+    struct maps maps;
+    uint32_t lost_stage, lost_map;
+    struct arena a;          /* of the attempt */
+    struct arena process;
+    struct buf out;
+};
+
+/* An error that the other side answered; failing to talk ends the process. */
+struct err *runner__call(struct runner *r, uint32_t type, const struct buf *b, struct frame *ret_f, struct get *ret_g);
+void runner__drop_maps(struct maps *m);
+_Noreturn void runner__main(struct runner *r);
+
+/* wiring.c: the only file that names plugins and the shuffle room */
+void runner__plugins(struct flow_world *w);
+typedef struct err *runner_open_fn(void *arg, uint32_t map, int *ret_fd, struct arena *a, char **ret_name);
+struct err *runner__fetch(struct runner *r, runner_open_fn *open, const struct plan_branch *b, uint32_t partition,
+                          const struct merge_opts *order, struct merge_set *into, struct merge_bound *bound);
+#endif

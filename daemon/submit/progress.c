@@ -1,0 +1,124 @@
+/* progress -- the line that people watch: a live one on a terminal, one now and then elsewhere, events as JSON. */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "submit/submit_priv.h"
+
+enum { TICK_MS = 100, PLAIN_S = 10, SAMPLE_MS = 20 };
+
+static void
+size_text(uint64_t n, char s[static 16])
+{
+    static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB" };
+    double v = (double)n;
+    int u = 0;
+
+    while (v >= 1024 && u < 4) {
+        v /= 1024;
+        u++;
+    }
+    snprintf(s, 16, u ? "%.1f %s" : "%.0f %s", v, units[u]);
+}
+
+static enum submit_progress
+kind(const struct submit *s)
+{
+    if (s->o.progress != SUBMIT_PROGRESS_AUTO)
+        return s->o.progress;
+    return isatty(STDERR_FILENO) ? SUBMIT_PROGRESS_AUTO : SUBMIT_PROGRESS_PLAIN;
+}
+
+void
+submit__progress_clear(struct submit *s)
+{
+    if (s->line)
+        fputs("\r\033[K", stderr);
+    s->line = false;
+}
+
+static void
+print_line(struct submit *s, bool live)
+{
+    struct driver_progress p;
+    double sec = (double)(clock_mono_ns() - s->began) / 1e9;
+    char size[16], rate[16];
+
+    driver_progress(s->driver, &p);
+    if (!p.stage)
+        return;
+    size_text(p.bytes, size);
+    size_text((uint64_t)((double)p.bytes / (sec > 0 ? sec : 1)), rate);
+    fprintf(stderr, "%s[%u/%u] %.40s: %u/%u tasks, %u running, %s read, %s/s, %.1f s%s", live ? "\r\033[K" : "",
+            p.stages_done + 1, p.stages, p.stage, p.tasks_done, p.tasks, p.running, size, rate, sec, live ? "" : "\n");
+    s->line = live;
+}
+
+static void
+on_tick(void *arg)
+{
+    struct submit *s = arg;
+    uint64_t now = loop_now(s->loop);
+
+    if (kind(s) == SUBMIT_PROGRESS_AUTO) {
+        print_line(s, true);
+    } else if (now - s->last_line >= PLAIN_S * 1000000000ull) {
+        print_line(s, false);
+        s->last_line = now;
+    }
+    loop_timer_start(s->loop, &s->tick, now + TICK_MS * 1000000ull, on_tick, s);
+}
+
+static void
+on_sample(void *arg)
+{
+    struct submit *s = arg;
+
+    submit__sample(s);
+    loop_timer_start(s->loop, &s->sample, loop_now(s->loop) + SAMPLE_MS * 1000000ull, on_sample, s);
+}
+
+void
+submit__progress_start(struct submit *s)
+{
+    enum submit_progress k = kind(s);
+
+    s->last_line = clock_mono_ns();
+    if (k == SUBMIT_PROGRESS_AUTO || k == SUBMIT_PROGRESS_PLAIN)
+        loop_timer_start(s->loop, &s->tick, s->last_line + 2 * TICK_MS * 1000000ull, on_tick, s);
+    if (s->o.summary)
+        loop_timer_start(s->loop, &s->sample, s->last_line + SAMPLE_MS * 1000000ull, on_sample, s);
+}
+
+void
+submit__progress_stop(struct submit *s)
+{
+    if (!s->loop)
+        return;
+    loop_timer_stop(s->loop, &s->tick);
+    loop_timer_stop(s->loop, &s->sample);
+    submit__progress_clear(s);
+}
+
+struct err *
+submit__events_open(struct submit *s)
+{
+    struct event_origin origin = { .role = "driver", .app = s->o.app_name };
+
+    if (s->o.progress != SUBMIT_PROGRESS_JSON && !conf_bool(s->o.conf, CONF_STRUCTURED_LOGGING))
+        return NULL;
+    event_json_init(&s->json, STDERR_FILENO, origin, s->o.verbose ? EVENT_LEVEL_DEBUG : EVENT_LEVEL_INFO);
+    s->events = event_json_sink(&s->json);
+    EMIT(&s->events, app_start, .name = s->o.app_name, .module = s->module.info.name, .slots = s->o.slots);
+    return NULL;
+}
+
+void
+submit__events_close(struct submit *s)
+{
+    if (!s->events.put)
+        return;
+    EMIT(&s->events, app_end, .exit_code = (uint64_t)s->status, .wall_us = (clock_mono_ns() - s->began) / 1000,
+         .input_bytes = s->totals.input_bytes, .output_records = s->totals.output_records);
+    event_json_fini(&s->json);
+}

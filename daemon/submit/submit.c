@@ -1,0 +1,275 @@
+/* submit -- see submit.h: options, module, scratch, zygote; then one loop until the driver says it is over. */
+#include "submit/submit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/exe.h"
+#include "base/file.h"
+#include "driver/driver.h"
+#include "flow/module.h"
+#include "net/loop.h"
+#include "submit/options.h"
+#include "submit/submit_priv.h"
+
+/* What a runner may hold besides records: code, stacks, buffers, the author's own allocations. */
+enum { RUNNER_SLACK = 64 << 20 };
+
+void
+submit__tell(struct submit *s, const char *what, const struct err *e)
+{
+    char *text = err_text(e);
+
+    submit__progress_clear(s);
+    fprintf(stderr, "%s: %s\n", what, text);
+    free(text);
+}
+
+static void
+on_say(void *arg, int level, const char *file, uint32_t line, const char *text)
+{
+    struct submit *s = arg;
+
+    submit__progress_clear(s);
+    if (level == TD_DEBUG && !s->o.verbose)
+        return;
+    if (level >= TD_WARN)
+        fprintf(stderr, "%s: ", level == TD_WARN ? "warning" : "error");
+    fprintf(stderr, "%s\n", text);
+    if (s->o.verbose && file[0])
+        fprintf(stderr, "  (said at %s:%u)\n", file, line);
+}
+
+static void
+on_end(void *arg, int status, struct err *e)
+{
+    struct submit *s = arg;
+
+    s->status = status;
+    s->state = status == 0 ? "SUCCEEDED" : e && e->code == ERR_CANCELLED ? "CANCELLED" : "FAILED";
+    if (e && e->code != ERR_CANCELLED)
+        submit__tell(s, "error", e);
+    err_free(e);
+    loop_stop(s->loop);
+}
+
+static void
+on_signal(void *arg, int signo)
+{
+    struct submit *s = arg;
+
+    submit__progress_clear(s);
+    fprintf(stderr, "%s: stopping\n", signo == SIGINT ? "interrupted" : "terminated");
+    driver_cancel(s->driver, 128 + signo);
+}
+
+/* ---- scratch */
+
+static struct err *
+scratch_make(struct submit *s)
+{
+    const char *dir = conf_str(s->o.conf, CONF_LOCAL_DIR);
+
+    if (!dir[0])
+        dir = getenv("TMPDIR") && getenv("TMPDIR")[0] ? getenv("TMPDIR") : "/tmp";
+    TRY_OR(file_mkdirs(dir, 0700), "taskd.local.dir");
+    s->scratch = arena_printf(&s->a, "%s%s/taskd-%u-XXXXXX", dir[0] == '/' ? "" : "./", dir, (unsigned)getuid());
+    if (dir[0] != '/') {
+        char *cwd = getcwd(NULL, 0);
+
+        s->scratch = arena_printf(&s->a, "%s/%s", cwd ? cwd : "", s->scratch + 2);
+        free(cwd);
+    }
+    if (!mkdtemp(s->scratch)) {
+        int errnum = errno;
+
+        s->scratch = NULL;
+        return err_hint(err_errno(errnum, "making a scratch directory in \"%s\"", dir),
+                        "Name another place with --conf taskd.local.dir=DIR.");
+    }
+    return zygote_register(s->zygote, s->scratch);
+}
+
+static void
+raise_descriptors(void)
+{
+    struct rlimit r;
+
+    if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
+        r.rlim_cur = r.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &r);
+    }
+}
+
+/* ---- run */
+
+static struct err *
+start(struct submit *s)
+{
+    const char *runner, *symbolise = NULL;
+    struct conf *c = s->o.conf;
+    uint64_t memory = conf_bytes(c, CONF_EXECUTOR_MEMORY);
+
+    TRY(exe_libexec(&s->a, "taskd-runner", &runner));
+    err_free(exe_libexec(&s->a, "taskd-symbolise", &symbolise)); /* without it: numbers for names */
+    TRY(zygote_start(runner, &s->zygote));
+    TRY(scratch_make(s));
+    TRY(loop_new(&s->loop));
+    TRY(loop_signal(s->loop, SIGINT, on_signal, s));
+    TRY(loop_signal(s->loop, SIGTERM, on_signal, s));
+    TRY(loop_signal(s->loop, SIGHUP, on_signal, s));
+    TRY(submit__events_open(s));
+    struct driver_opts o = {
+        .conf = c,
+        .slots = s->o.slots,
+        .executor = {
+            .slots = s->o.slots,
+            .scratch = s->scratch,
+            .budget = (uint64_t)((double)memory * conf_fraction(c, CONF_MEMORY_FRACTION) / s->o.slots),
+            .data_limit = memory + RUNNER_SLACK,
+            .timeout_ns = conf_ns(c, CONF_TASK_TIMEOUT),
+            .module_fd = s->module.fd,
+            .module_name = s->module.info.name,
+            .symbolise = symbolise,
+        },
+        .events = s->events.put ? &s->events : NULL,
+        .parallelism = (uint32_t)conf_int(c, CONF_DEFAULT_PARALLELISM),
+        .split_bytes = conf_bytes(c, CONF_MAX_PARTITION_BYTES),
+        .max_failures = (uint32_t)conf_int(c, CONF_TASK_MAX_FAILURES),
+        .task_timeout_ns = conf_ns(c, CONF_TASK_TIMEOUT),
+        .say = on_say, .end = on_end, .arg = s,
+        .items = &s->items,
+        .argc = s->o.n_args,
+        .argv = s->o.args,
+    };
+#ifdef __SANITIZE_ADDRESS__
+    o.executor.data_limit = 0; /* its shadow alone is terabytes of address space */
+#endif
+    TRY(driver_new(s->loop, s->zygote, &o, &s->driver));
+    submit__progress_start(s);
+    return NULL;
+}
+
+static struct err *
+module(struct submit *s)
+{
+    struct module_profile host;
+
+    s->module.fd = -1;
+    TRY(module_read(s->o.module, &s->a, &s->module));
+    module_profile_host(&host);
+    TRY(module_check(&s->module.info, &host));
+    return module_list(&s->module.info, &s->a, &s->items);
+}
+
+static void
+stop(struct submit *s)
+{
+    submit__progress_stop(s);
+    driver_free(s->driver);
+    if (s->scratch) {
+        err_free(file_remove_tree(s->scratch));
+        err_free(zygote_unregister(s->zygote, s->scratch));
+    }
+    zygote_stop(s->zygote);
+    submit__events_close(s);
+    loop_free(s->loop);
+    module_fini(&s->module);
+}
+
+static void
+print_conf(const struct submit *s)
+{
+    for (size_t i = 0; i < conf_count(s->o.conf); i++) {
+        struct conf_item it = conf_item(s->o.conf, i);
+
+        if (s->o.dry_run || strcmp(it.origin, "built-in"))
+            fprintf(stderr, "  %s = %s  (%s)\n", it.name, it.value, it.origin);
+    }
+}
+
+static void
+print_what(const struct submit *s)
+{
+    fprintf(stderr, "application %s: %s, %u runner%s, module %s (sha256 %.16s...)\n", s->o.app_name,
+            conf_str(s->o.conf, CONF_MASTER), s->o.slots, s->o.slots == 1 ? "" : "s", s->module.info.name,
+            s->module.sha256_hex);
+    print_conf(s);
+}
+
+static int
+fail(struct submit *s, struct err *e)
+{
+    int status = err_code_exit(e->code);
+
+    submit__tell(s, "taskd-submit", e);
+    err_free(e);
+    return status;
+}
+
+static int
+run(struct submit *s)
+{
+    struct err *e = module(s);
+
+    if (!e && (s->o.verbose || s->o.dry_run))
+        print_what(s);
+    if (!e && s->o.dry_run)
+        return 0;
+    s->began = clock_mono_ns();
+    if (!e)
+        e = start(s);
+    if (!e)
+        e = loop_run(s->loop);
+    if (e) {
+        s->status = fail(s, e);
+        s->state = "FAILED";
+    }
+    if (s->driver) {
+        driver_totals(s->driver, &s->totals);
+        driver_accumulators(s->driver, &s->accumulators);
+    }
+    stop(s);
+    if (s->o.summary && s->state) {
+        e = submit__summary(s);
+        if (e)
+            s->status = s->status ? s->status : fail(s, e);
+    }
+    return s->status;
+}
+
+int
+submit_main(int argc, char **argv, char **envp)
+{
+    struct submit s = { .module = { .fd = -1 } };
+    struct buf b = { 0 };
+    struct err *e;
+    int status;
+
+    raise_descriptors();
+    signal(SIGPIPE, SIG_IGN);
+    e = submit_options_parse(argc, argv, envp, &s.a, &s.o);
+    if (e) {
+        status = fail(&s, e);
+    } else if (s.o.action == SUBMIT_HELP) {
+        submit_options_help(&b);
+        fwrite(b.p, 1, b.n, stdout);
+        status = 0;
+    } else if (s.o.action == SUBMIT_VERSION) {
+        printf("taskd %s, module ABI %d.%d\n", PACKAGE_VERSION, TD_ABI_MAJOR, TD_ABI_MINOR);
+        status = 0;
+    } else {
+        status = run(&s);
+    }
+    buf_fini(&b);
+    buf_fini(&s.accumulators);
+    arena_fini(&s.a);
+    return status;
+}

@@ -1,0 +1,93 @@
+/* summary -- one JSON object on how it went, and the memory figure in it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "submit/submit_priv.h"
+
+/* Anonymous and shared-memory Pss of a process in bytes; 0 when it is gone. */
+static uint64_t
+pss(int pid)
+{
+    char path[64], text[4096];
+    uint64_t sum = 0;
+
+    snprintf(path, sizeof path, "/proc/%d/smaps_rollup", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    ssize_t n = read(fd, text, sizeof text - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = 0;
+    static const char *const keys[] = { "\nPss_Anon:", "\nPss_Shmem:" };
+    for (int i = 0; i < 2; i++) {
+        const char *p = strstr(text, keys[i]);
+
+        if (p)
+            sum += strtoull(p + strlen(keys[i]), NULL, 10) * 1024;
+    }
+    return sum;
+}
+
+void
+submit__sample(struct submit *s)
+{
+    int pids[1026];
+    uint64_t sum = pss((int)getpid());
+    unsigned n = driver_pids(s->driver, pids, 1026);
+
+    for (unsigned i = 0; i < n; i++)
+        sum += pss(pids[i]);
+    if (sum > s->peak_memory)
+        s->peak_memory = sum;
+}
+
+static double
+cpu_s(int who)
+{
+    struct rusage r;
+
+    getrusage(who, &r);
+    return (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) + (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6;
+}
+
+struct err *
+submit__summary(struct submit *s)
+{
+    const struct driver_totals *t = &s->totals;
+    struct buf b = { 0 };
+    struct { const char *name; uint64_t v; } n[] = {
+        { "input_bytes", t->input_bytes }, { "input_records", t->input_records },
+        { "output_records", t->output_records }, { "shuffle_write_bytes", t->shuffle_write_bytes },
+        { "spill_bytes", t->spill_bytes }, { "peak_memory_bytes", s->peak_memory }, { "splits", t->splits },
+        { "tasks", t->tasks }, { "attempts", t->attempts }, { "failed_attempts", t->failed_attempts },
+        { "bad_records", t->bad_records },
+    };
+
+    buf_printf(&b, "{\"app_id\": ");
+    char id[128];
+    snprintf(id, sizeof id, "local-%llu-%d", (unsigned long long)(clock_wall_ns() / 1000000u), (int)getpid());
+    buf_json(&b, id, strlen(id));
+    buf_printf(&b, ", \"state\": \"%s\", \"exit_code\": %d, \"wall_s\": %.6f, \"cpu_s\": %.6f", s->state, s->status,
+               (double)(clock_mono_ns() - s->began) / 1e9, cpu_s(RUSAGE_SELF) + cpu_s(RUSAGE_CHILDREN));
+    for (size_t i = 0; i < sizeof n / sizeof n[0]; i++)
+        buf_printf(&b, ", \"%s\": %llu", n[i].name, (unsigned long long)n[i].v);
+    buf_printf(&b, ", \"accumulators\": ");
+    if (s->accumulators.n)
+        buf_put(&b, s->accumulators.p, s->accumulators.n);
+    else
+        buf_put(&b, "{}", 2);
+    buf_put(&b, "}\n", 2);
+    int fd = open(s->o.summary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    struct err *e = fd < 0 ? err_errno(errno, "making summary \"%s\"", s->o.summary)
+                           : file_write_full(fd, b.p, b.n, s->o.summary);
+    file_close(&fd);
+    buf_fini(&b);
+    return e;
+}

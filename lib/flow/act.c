@@ -1,0 +1,212 @@
+/* act -- actions: what main asks the driver for, and the rows that come back. */
+#include <stdlib.h>
+
+#include "base/file.h"
+#include "flow/job_priv.h"
+#include "flow_priv.h"
+
+/* Rows of one or more results, as columns in memory of their own. */
+struct rows {
+    struct arena a;
+    struct block_schema schema;
+    uint64_t n, cap;
+    char *col[2];
+};
+
+static void
+rows_add(struct rows *r, const struct block_cols *c, uint64_t most)
+{
+    uint8_t kinds[2] = { r->schema.key, r->schema.val };
+    uint64_t k = r->n + c->n > most ? most - r->n : c->n;
+
+    if (r->n + k > r->cap)
+        r->cap = (r->n + k) * 2;
+    for (int i = 0; i < 2; i++) {
+        size_t z = block_cell(kinds[i]);
+
+        if (!z || !k)
+            continue;
+        r->col[i] = realloc(r->col[i], r->cap * z);
+        if (!r->col[i])
+            abort();
+        char *to = r->col[i] + r->n * z;
+        memcpy(to, c->col[i], k * z);
+        for (uint64_t s = 0; kinds[i] == BLOCK_STR && s < k; s++) {
+            struct block_str *v = (struct block_str *)to + s;
+
+            v->p = memcpy(arena_alloc(&r->a, v->n + BLOCK_PAD), v->p, v->n);
+        }
+    }
+    r->n += k;
+}
+
+static struct err *
+rows_read(struct rows *r, const struct flow_world *fw, int fd, uint64_t most)
+{
+    struct block_run *run;
+    struct block_cursor *c = NULL;
+    struct block_cols cols;
+
+    TRY(block_run_open(fd, "a result", fw->codecs, &run));
+    struct err *e = block_cursor_open(run, 0, block_run_count(run), &c);
+    while (!e && r->n < most && !(e = block_cursor_next(c, &cols)) && cols.n)
+        rows_add(r, &cols, most);
+    block_cursor_close(c);
+    block_run_close(run);
+    return e;
+}
+
+static struct err *
+fetch(struct job *j, const struct job_answer *a, uint64_t most, struct rows *r)
+{
+    for (uint32_t i = 0; i < a->n && r->n < most; i++) {
+        int fd;
+
+        TRY(j->w->open_result(j->w->arg, i, &fd));
+        struct err *e = rows_read(r, j->fw, fd, most);
+        file_close(&fd);
+        if (e)
+            return err_wrap_take(e, "reading the result of partition %u", a->first + i);
+    }
+    return NULL;
+}
+
+void
+job__rows_free(td_rows *t)
+{
+    struct rows *r = t->own_;
+
+    if (!r)
+        return;
+    arena_fini(&r->a);
+    free(r->col[0]);
+    free(r->col[1]);
+    free(r);
+    *t = (td_rows){ 0 };
+}
+
+static struct rows *
+rows_new(const struct ds *d)
+{
+    struct rows *r = calloc(1, sizeof *r);
+
+    if (!r)
+        abort();
+    r->schema = flow__schema(d->out);
+    return r;
+}
+
+static void
+rows_give(struct rows *r, td_rows *ret)
+{
+    *ret = (td_rows){ .n = r->n, .col = { r->col[0], r->col[1] }, .own_ = r };
+}
+
+/* The first n rows: one partition, then four times as many each round, as Spark's take does. */
+static struct err *
+take(struct job *j, struct plan_action *a, const struct ds *d, uint64_t n, td_rows *ret)
+{
+    struct rows *r = rows_new(d);
+    struct job_answer ans = { .partitions = 1 };
+    struct err *e = NULL;
+
+    a->act = PLAN_COLLECT;
+    for (uint32_t first = 0, step = 1; !e && r->n < n && first < ans.partitions; first += step, step *= 4) {
+        a->first = first;
+        a->n = step;
+        e = j->w->act(j->w->arg, &j->graph, a, &ans);
+        if (!e)
+            e = fetch(j, &ans, n, r);
+    }
+    rows_give(r, ret);
+    if (e)
+        job__rows_free(ret);
+    return e;
+}
+
+/* Partitions' results folded once more, here, in their order. */
+static struct err *
+reduce(struct job *j, struct plan_action *a, const struct ds *d, const td_fn *f, void *ret)
+{
+    struct job_answer ans;
+    struct rows *r = rows_new(d);
+    td_rows t;
+    struct err *e = NULL;
+    struct flow_result res = { 0 };
+    struct flow_task task = { 0 };
+    struct flow_run run = { .w = j->fw, .items = j->items, .a = &j->a, .res = &res, .task = &task };
+    struct plan_node node = j->graph.nodes[d->node];
+
+    a->act = PLAN_REDUCE;
+    a->fn = job__item(j, &f->i);
+    if (d->out.val || f->in->key != d->out.key || f->in->val)
+        e = err_new(ERR_INPUT, "%s:%u: %s() folds %s, the dataset holds something else", a->file, a->line, f->i.name,
+                    f->in->name);
+    if (!e)
+        e = j->w->act(j->w->arg, &j->graph, a, &ans);
+    if (!e)
+        e = fetch(j, &ans, UINT64_MAX, r);
+    if (!e && r->n == 0)
+        e = err_new(ERR_INPUT, "%s:%u: td_reduce of an empty dataset", a->file, a->line);
+    struct flow_user *u = e ? NULL : flow__user(&run, &node, a->fn, node.id, &e);
+    if (u) {
+        size_t z = block_cell(d->out.key);
+        void *acc[1] = { r->col[0] };
+
+        for (uint64_t i = 1; i < r->n && !e; i++) {
+            u->fn->fold(&u->t, acc, r->col[0] + i * z, 1);
+            if (u->t.bad)
+                e = flow__user_err(u);
+        }
+        memcpy(ret, r->col[0], z);
+        if (d->out.key == BLOCK_STR) {
+            td_str *s = ret;
+
+            s->p = arena_memdup(&j->a, s->p, s->n);
+        }
+        flow__user_free(u);
+    }
+    rows_give(r, &t);
+    job__rows_free(&t);
+    return e;
+}
+
+int
+job__act(int op, td_ds *ds, const char *path, uint64_t n, const td_fn *f, void *ret, const char *file, int line)
+{
+    static const uint8_t acts[] = { [TD_ACT_COUNT] = PLAN_COUNT, [TD_ACT_COLLECT] = PLAN_COLLECT,
+                                    [TD_ACT_SAVE_TEXT] = PLAN_SAVE_TEXT, [TD_ACT_SAVE_BLOCKS] = PLAN_SAVE_BLOCKS };
+    struct ds *d = (struct ds *)ds;
+    struct job *j = (struct job *)ds->job;
+    struct job_answer ans;
+    struct err *e;
+
+    if (d->poison)
+        return 1;
+    struct plan_action a = { .node = d->node, .fn = PLAN_NO_FN, .path = path, .file = job__base(file), .line = (uint32_t)line };
+    if (op == TD_ACT_TAKE) {
+        e = take(j, &a, d, n, ret);
+    } else if (op == TD_ACT_REDUCE) {
+        e = reduce(j, &a, d, f, ret);
+    } else {
+        a.act = acts[op];
+        e = (op == TD_ACT_SAVE_TEXT || op == TD_ACT_SAVE_BLOCKS) && (!path || !path[0])
+                ? err_new(ERR_INPUT, "%s:%u: saving needs a path", a.file, a.line)
+                : j->w->act(j->w->arg, &j->graph, &a, &ans);
+        if (!e && op == TD_ACT_COUNT)
+            *(uint64_t *)ret = ans.rows;
+        if (!e && op == TD_ACT_COLLECT) {
+            struct rows *r = rows_new(d);
+
+            e = fetch(j, &ans, UINT64_MAX, r);
+            rows_give(r, ret);
+            if (e)
+                job__rows_free(ret);
+        }
+    }
+    if (!e)
+        return 0;
+    job__fail(j, e);
+    j->w->say(j->w->arg, TD_ERROR, "", 0, j->error);
+    return 1;
+}

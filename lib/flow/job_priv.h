@@ -1,0 +1,32 @@
+/* job_priv -- what job.c (the graph) and act.c (actions) share. */
+#ifndef FLOW_JOB_PRIV_H
+#define FLOW_JOB_PRIV_H
+#include "flow/job.h"
+
+struct job {
+    td_job j; /* first: the author's handle is a pointer to this */
+    const struct job_world *w;
+    const struct flow_world *fw;
+    const struct flow_items *items;
+    struct plan_graph graph;
+    uint32_t cap;
+    struct arena a;
+    char *error; /* the last one's text */
+    bool failed, has_ds;
+    enum err_code code; /* of the first error */
+};
+
+struct ds {
+    td_ds d; /* first */
+    uint32_t node;
+    struct plan_schema out;
+    bool poison;
+};
+
+const char *job__base(const char *path);
+const char *job__type_name(struct plan_schema s, char buf[static 16]);
+void job__fail(struct job *j, struct err *take);
+uint32_t job__item(const struct job *j, const td_item *item);
+int job__act(int op, td_ds *ds, const char *path, uint64_t n, const td_fn *f, void *ret, const char *file, int line);
+void job__rows_free(td_rows *r);
+#endif

@@ -1,0 +1,106 @@
+/* run -- one attempt from its stage definition: builds the chain back to front, runs the source, ends the sinks. */
+#include <stdlib.h>
+
+#include "flow_priv.h"
+
+/* The attempt in this process.  A runner runs one at a time; the crash handler has no other way to it. */
+static struct flow_run *current;
+
+static struct err *
+build(struct flow_run *r, const struct plan_branch *b)
+{
+    struct err *e = NULL;
+
+    r->sinks = ARENA_ARRAY(r->a, struct flow_sink *, b->n_ops + 3);
+    struct flow_user **users = ARENA_ARRAY(r->a, struct flow_user *, b->n_ops + 1);
+    for (uint32_t i = 0; i < b->n_ops; i++) {
+        const struct plan_node *n = plan_node(r->task->nodes, b->ops[i]);
+
+        users[i] = flow__user(r, n, n->fn, n->id, &e);
+        if (e)
+            return e;
+        if (i == 0)
+            r->head_user = users[0];
+    }
+    struct flow_sink *next;
+    TRY(flow__sink_new(r, &next));
+    r->sinks[b->n_ops] = next;
+    r->n_sinks = b->n_ops + 1;
+    for (uint32_t i = b->n_ops; i-- > 0;)
+        r->sinks[i] = next = flow__op_new(r, users[i], next);
+    r->head = next;
+    return NULL;
+}
+
+static struct err *
+drive(struct flow_run *r)
+{
+    const struct plan_branch *b = plan_branch_of(r->task->stage, r->task->partition);
+
+    TRY(build(r, b));
+    switch (b->source) {
+    case PLAN_SRC_TEXT: TRY(flow__source_text(r, b)); break;
+    case PLAN_SRC_BLOCKS: TRY(flow__source_blocks(r, b)); break;
+    case PLAN_SRC_FROM: TRY(flow__source_from(r, b)); break;
+    case PLAN_SRC_RANGE: TRY(flow__source_range(r, b)); break;
+    case PLAN_SRC_SHUFFLE: TRY(flow__source_shuffle(r, b)); break;
+    default: return err_new(ERR_CORRUPT, "stage %u has a source of unknown kind %u", r->task->stage->id, b->source);
+    }
+    for (uint32_t i = 0; i < r->n_sinks; i++)
+        TRY(r->sinks[i]->finish(r->sinks[i]));
+    return NULL;
+}
+
+struct err *
+flow_run_task(const struct flow_world *w, const struct flow_items *items, const struct flow_task *t,
+              struct budget *budget, struct arena *a, struct flow_result *ret)
+{
+    struct flow_run r = { .w = w, .items = items, .task = t, .budget = budget, .a = a, .res = ret };
+
+    *ret = (struct flow_result){ 0 };
+    current = &r;
+    struct err *e = drive(&r);
+    if (!e)
+        flow__deltas(&r);
+    current = NULL;
+    for (uint32_t i = 0; i < r.n_sinks; i++)
+        if (r.sinks[i] && r.sinks[i]->free)
+            r.sinks[i]->free(r.sinks[i]);
+    for (struct flow_user *u = r.users; u; u = u->next)
+        flow__user_free(u);
+    err_free(r.err);
+    return e;
+}
+
+void
+flow_where(struct flow_spot *ret)
+{
+    struct flow_run *r = current;
+
+    *ret = (struct flow_spot){ 0 };
+    if (!r)
+        return;
+    ret->op = r->op;
+    const td_batch *b = r->head_batch;
+    struct flow_user *u = r->head_user;
+    /* Exact when the first function is the one that runs, or when the batch is a single record. */
+    if (!b || !r->buf || !u || (r->op != u->index && !r->task->one_record))
+        return;
+    ret->row = u->t.row;
+    if (b->n && ret->row < b->n) {
+        const td_str *rows = b->col[0];
+
+        ret->p = rows[ret->row].p;
+        ret->n = rows[ret->row].n;
+    } else if (b->n == 0 && r->task->one_record) { /* a text function that got one line */
+        ret->p = b->text.p;
+        ret->n = b->text.n;
+    } else {
+        return;
+    }
+    if (u->fn->i.flags & (TD_F_BATCH | TD_F_TEXT) && !r->task->one_record)
+        return; /* it does not say at which row it is */
+    ret->known = true;
+    ret->file = r->file;
+    ret->offset = r->buf_offset + (uint64_t)(ret->p - r->buf);
+}

@@ -1,0 +1,481 @@
+/*
+ * sorter -- the map side of group_by_key and of sorts: keeps rows until the budget says no, then writes them in
+ * order as a run.
+ *
+ * What is sorted are pairs {rank, row number}, by a radix sort from the lowest byte up that skips bytes in which
+ * all agree (stable, two arrays).  Rows of equal rank are then ordered by the key: strings by their next eight
+ * bytes as a new rank, and so on, small groups by comparison.  (The idea of caching eight bytes at a time: Ng and
+ * Kakehi, "Cache efficient radix sort for string sorting", 2007.)
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/file.h"
+#include "block/order.h"
+#include "flow_priv.h"
+
+enum {
+    SMALL = 24,
+    MANY = 4096, /* groups of equal rank from here on are sorted by radix again */
+#ifdef TASKD_HOSTILE
+    FIRST_ROWS = 16,
+    TEXT_CHUNK = 256,
+#else
+    FIRST_ROWS = 4096,
+    TEXT_CHUNK = 1 << 20,
+#endif
+};
+
+struct pair {
+    uint64_t rank;
+    uint64_t row;
+};
+
+/* A growing array in memory of its own: it moves by remapping, so nothing is copied or held twice. */
+struct column {
+    void *p;
+    size_t bytes;
+};
+
+struct text_chunk {
+    struct text_chunk *next;
+    size_t n, cap;
+    char p[];
+};
+
+struct sorter {
+    struct flow_sink sink; /* first */
+    struct flow_run *r;
+    const struct plan_node *node;
+    struct block_schema schema;
+    bool by_key, descending;
+    uint64_t n, cap;
+    struct column pair, tmp, key, val; /* struct pair twice; 8 bytes, or struct block_str */
+    size_t row_bytes;
+    struct text_chunk *text;
+    struct flow_spills spills;
+    struct flow_output out;
+};
+
+static struct err *
+column_resize(struct column *c, size_t bytes)
+{
+    bytes = (bytes + 4095) & ~(size_t)4095;
+    void *p = c->p ? mremap(c->p, c->bytes, bytes, MREMAP_MAYMOVE)
+                   : mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (p == MAP_FAILED)
+        return err_new(ERR_LIMIT, "no memory for %zu bytes of rows to sort", bytes);
+    c->p = p;
+    c->bytes = bytes;
+    return NULL;
+}
+
+static struct err *
+resize(struct sorter *s, uint64_t cap)
+{
+    TRY(column_resize(&s->pair, cap * sizeof(struct pair)));
+    TRY(column_resize(&s->tmp, cap * sizeof(struct pair)));
+    TRY(column_resize(&s->key, cap * block_cell(s->schema.key)));
+    if (s->schema.val)
+        TRY(column_resize(&s->val, cap * block_cell(s->schema.val)));
+    s->cap = cap;
+    return NULL;
+}
+
+static void
+text_free(struct sorter *s)
+{
+    for (struct text_chunk *t = s->text, *next; t; t = next) {
+        next = t->next;
+        budget_give(s->r->budget, sizeof *t + t->cap + BLOCK_PAD);
+        free(t);
+    }
+    s->text = NULL;
+}
+
+static bool
+text_room(struct sorter *s, size_t n, bool must)
+{
+    struct text_chunk *t = s->text;
+
+    if (t && t->cap - t->n >= n)
+        return true;
+    size_t cap = n > TEXT_CHUNK ? n : TEXT_CHUNK, bytes = sizeof *t + cap + BLOCK_PAD;
+    if (!budget_take(s->r->budget, bytes) && !(must && budget_force(s->r->budget, bytes)))
+        return false;
+    t = malloc(bytes);
+    if (!t)
+        abort();
+    *t = (struct text_chunk){ s->text, 0, cap };
+    s->text = t;
+    return true;
+}
+
+/* ---- order */
+
+static uint64_t
+rank_at(const struct sorter *s, struct block_str k, size_t depth)
+{
+    uint64_t r = 0;
+
+    if (k.n > depth)
+        r = block_key_rank_str((struct block_str){ k.p + depth, k.n - depth });
+    return s->descending ? ~r : r;
+}
+
+static int
+cmp_rows(const struct sorter *s, uint64_t a, uint64_t b)
+{
+    int c;
+
+    if (s->schema.key == BLOCK_STR) {
+        const struct block_str *k = s->key.p;
+
+        c = block_str_cmp(k[a], k[b]);
+    } else {
+        const uint64_t *k = s->key.p;
+        uint64_t x = block_norm(s->schema.key, k[a]), y = block_norm(s->schema.key, k[b]);
+
+        c = (x > y) - (x < y);
+    }
+    return s->descending ? -c : c;
+}
+
+/* p[0, n) by rank, stable, through t. */
+static void
+radix(struct pair *p, struct pair *t, size_t n)
+{
+    static _Thread_local uint32_t count[8][256];
+    struct pair *from = p, *to = t;
+
+    memset(count, 0, sizeof count);
+    for (size_t i = 0; i < n; i++)
+        for (int b = 0; b < 8; b++)
+            count[b][p[i].rank >> (8 * b) & 255]++;
+    for (int b = 0; b < 8; b++) {
+        uint32_t sum = 0;
+
+        if (count[b][p[0].rank >> (8 * b) & 255] == n)
+            continue;
+        for (int d = 0; d < 256; d++) {
+            uint32_t c = count[b][d];
+
+            count[b][d] = sum;
+            sum += c;
+        }
+        for (size_t i = 0; i < n; i++)
+            to[count[b][from[i].rank >> (8 * b) & 255]++] = from[i];
+        struct pair *x = from;
+        from = to;
+        to = x;
+    }
+    if (from != p)
+        memcpy(p, from, n * sizeof *p);
+}
+
+static void
+merge_sort(const struct sorter *s, struct pair *p, struct pair *t, size_t n)
+{
+    if (n <= SMALL) {
+        for (size_t i = 1; i < n; i++) {
+            struct pair x = p[i];
+            size_t k = i;
+
+            for (; k > 0 && cmp_rows(s, x.row, p[k - 1].row) < 0; k--)
+                p[k] = p[k - 1];
+            p[k] = x;
+        }
+        return;
+    }
+    size_t h = n / 2, i = 0, j = h, k = 0;
+    merge_sort(s, p, t, h);
+    merge_sort(s, p + h, t, n - h);
+    memcpy(t, p, h * sizeof *p);
+    while (i < h && j < n)
+        p[k++] = cmp_rows(s, p[j].row, t[i].row) < 0 ? p[j++] : t[i++];
+    while (i < h)
+        p[k++] = t[i++];
+}
+
+/* Rows of equal rank, equal in their first depth bytes. */
+static void
+order_ties(const struct sorter *s, struct pair *p, struct pair *t, size_t n, size_t depth)
+{
+    const struct block_str *key = s->key.p;
+    bool str = s->schema.key == BLOCK_STR;
+    size_t same = 1;
+
+    while (same < n && cmp_rows(s, p[0].row, p[same].row) == 0)
+        same++;
+    if (same == n)
+        return;
+    if (!str || !s->by_key || n < MANY) {
+        merge_sort(s, p, t, n);
+        return;
+    }
+    bool longer = false;
+    for (size_t i = 0; i < n; i++) {
+        p[i].rank = rank_at(s, key[p[i].row], depth);
+        longer |= key[p[i].row].n > depth;
+    }
+    if (!longer) { /* equal bytes: the shorter is the prefix of the longer */
+        merge_sort(s, p, t, n);
+        return;
+    }
+    radix(p, t, n);
+    for (size_t i = 0, j; i < n; i = j) {
+        for (j = i + 1; j < n && p[j].rank == p[i].rank; j++)
+            ;
+        if (j - i > 1)
+            order_ties(s, p + i, t, j - i, depth + 8);
+    }
+}
+
+static void
+sort_rows(struct sorter *s)
+{
+    struct pair *p = s->pair.p, *t = s->tmp.p;
+    bool exact = s->by_key && s->schema.key != BLOCK_STR; /* the rank is the key */
+
+    for (uint64_t i = 0; i < s->n; i += FLOW_ROWS) {
+        uint32_t n = s->n - i < FLOW_ROWS ? (uint32_t)(s->n - i) : FLOW_ROWS;
+        uint64_t rank[FLOW_ROWS];
+        const void *col = (const char *)s->key.p + i * block_cell(s->schema.key);
+
+        if (s->by_key)
+            block_key_ranks(s->schema.key, s->descending, col, 0, n, rank);
+        else
+            block_hash_ranks(s->schema.key, col, 0, n, rank);
+        for (uint32_t k = 0; k < n; k++)
+            p[i + k] = (struct pair){ rank[k], i + k };
+    }
+    if (s->n > 1)
+        radix(p, t, s->n);
+    if (exact)
+        return;
+    for (uint64_t i = 0, j; i < s->n; i = j) {
+        for (j = i + 1; j < s->n && p[j].rank == p[i].rank; j++)
+            ;
+        if (j - i > 1)
+            order_ties(s, p + i, t, j - i, 8);
+    }
+}
+
+/* ---- out */
+
+typedef struct err *rows_fn(void *arg, const struct block_cols *rows);
+
+static void
+gather(const struct column *c, uint8_t kind, const struct pair *p, uint32_t n, uint64_t *num, struct block_str *str)
+{
+    if (kind == BLOCK_STR) {
+        const struct block_str *s = c->p;
+
+        for (uint32_t i = 0; i < n; i++) {
+            str[i] = s[p[i].row];
+            __builtin_prefetch(str[i].p);
+            __builtin_prefetch(str[i].p + 64);
+        }
+    } else if (kind) {
+        for (uint32_t i = 0; i < n; i++)
+            num[i] = ((const uint64_t *)c->p)[p[i].row];
+    }
+}
+
+static struct err *
+emit(struct sorter *s, rows_fn *fn, void *arg)
+{
+    uint64_t knum[FLOW_ROWS], vnum[FLOW_ROWS];
+    struct block_str kstr[FLOW_ROWS], vstr[FLOW_ROWS];
+    enum { STEP = FLOW_ROWS < 64 ? FLOW_ROWS : 64 }; /* few enough that what is prefetched stays */
+
+    sort_rows(s);
+    for (uint64_t i = 0; i < s->n; i += STEP) {
+        uint32_t n = s->n - i < STEP ? (uint32_t)(s->n - i) : STEP;
+        const struct pair *p = (const struct pair *)s->pair.p + i;
+
+        gather(&s->key, s->schema.key, p, n, knum, kstr);
+        gather(&s->val, s->schema.val, p, n, vnum, vstr);
+        struct block_cols rows = { n, { s->schema.key == BLOCK_STR ? (void *)kstr : (void *)knum, NULL } };
+        if (s->schema.val)
+            rows.col[1] = s->schema.val == BLOCK_STR ? (void *)vstr : (void *)vnum;
+        TRY(fn(arg, &rows));
+    }
+    s->n = 0;
+    text_free(s);
+    return NULL;
+}
+
+static struct err *
+to_spill(void *arg, const struct block_cols *rows)
+{
+    return block_put(arg, rows, 0, rows->n);
+}
+
+static struct err *
+to_output(void *arg, const struct block_cols *rows)
+{
+    return flow__output_put(arg, rows, NULL);
+}
+
+static struct err *
+merged_to_output(void *arg, const struct block_cols *rows, const uint8_t *same)
+{
+    return flow__output_put(arg, rows, NULL);
+}
+
+static struct err *
+spill(struct sorter *s)
+{
+    struct block_writer *w;
+
+    TRY(flow__spill_begin(&s->spills, &w));
+    struct err *e = emit(s, to_spill, w);
+    if (e) {
+        block_writer_abandon(&w);
+        return e;
+    }
+    return flow__spill_end(&s->spills, &w);
+}
+
+/* ---- in */
+
+/* Room for n more rows; *ret_n is how many there are room for, at least one. */
+static struct err *
+make_room(struct sorter *s, uint32_t n, uint32_t *ret_n)
+{
+    if (s->n == s->cap) {
+        uint64_t more = s->cap < 1 << 20 ? s->cap : 1 << 20;
+
+        if (budget_take(s->r->budget, more * s->row_bytes))
+            TRY(resize(s, s->cap + more));
+        else
+            TRY(spill(s));
+    }
+    *ret_n = s->cap - s->n < n ? (uint32_t)(s->cap - s->n) : n;
+    return NULL;
+}
+
+/* Copies strings of rows [from, to) of a column behind row s->n; *ret_to is where the memory ended. */
+static struct err *
+take_strings(struct sorter *s, struct column *c, const void *col, uint32_t from, uint32_t to, bool must, uint32_t *ret_to)
+{
+    struct block_str *d = (struct block_str *)c->p + s->n;
+    const struct block_str *v = col;
+    uint32_t i;
+
+    for (i = from; i < to; i++) {
+        if (!text_room(s, v[i].n, must))
+            break;
+        char *q = s->text->p + s->text->n;
+        if (v[i].n)
+            memcpy(q, v[i].p, v[i].n);
+        s->text->n += v[i].n;
+        d[i - from] = (struct block_str){ q, v[i].n };
+    }
+    *ret_to = i;
+    return NULL;
+}
+
+static struct err *
+take_rows(struct sorter *s, const td_batch *b, uint32_t from, uint32_t to, uint32_t *ret_to)
+{
+    if (s->schema.key == BLOCK_STR)
+        TRY(take_strings(s, &s->key, b->col[0], from, to, s->n == 0, &to));
+    else
+        memcpy((uint64_t *)s->key.p + s->n, (const uint64_t *)b->col[0] + from, (to - from) * sizeof(uint64_t));
+    if (s->schema.val == BLOCK_STR)
+        TRY(take_strings(s, &s->val, b->col[1], from, to, s->n == 0, &to));
+    else if (s->schema.val)
+        memcpy((uint64_t *)s->val.p + s->n, (const uint64_t *)b->col[1] + from, (to - from) * sizeof(uint64_t));
+    *ret_to = to;
+    return NULL;
+}
+
+static struct err *
+sorter_push(struct flow_sink *k, const td_batch *b)
+{
+    struct sorter *s = (struct sorter *)k;
+
+    for (uint32_t i = 0; i < b->n;) {
+        uint32_t n, to;
+
+        TRY(make_room(s, b->n - i, &n));
+        TRY(take_rows(s, b, i, i + n, &to));
+        if (to == i) {
+            if (s->n == 0)
+                return err_hint(err_new(ERR_LIMIT, "a row to be sorted does not fit into the %llu bytes of a task",
+                                        (unsigned long long)s->r->budget->limit),
+                                "Give tasks more memory with --executor-memory.");
+            TRY(spill(s));
+        }
+        s->n += to - i;
+        i = to;
+    }
+    return NULL;
+}
+
+static void
+drop_columns(struct sorter *s)
+{
+    struct column *c[] = { &s->pair, &s->tmp, &s->key, &s->val };
+
+    for (int i = 0; i < 4; i++) {
+        if (c[i]->p)
+            munmap(c[i]->p, c[i]->bytes);
+        c[i]->p = NULL;
+    }
+    budget_give(s->r->budget, s->cap * s->row_bytes);
+    s->cap = 0;
+}
+
+static struct err *
+sorter_finish(struct flow_sink *k)
+{
+    struct sorter *s = (struct sorter *)k;
+
+    TRY(flow__output_open(s->r, s->schema, s->by_key ? 0 : s->r->task->stage->partitions, s->by_key, &s->out));
+    if (s->spills.n == 0) {
+        TRY(emit(s, to_output, &s->out));
+    } else {
+        if (s->n)
+            TRY(spill(s));
+        drop_columns(s);
+        TRY(flow__spill_merge(&s->spills, merged_to_output, &s->out));
+    }
+    return flow__output_close(&s->out);
+}
+
+static void
+sorter_free(struct flow_sink *k)
+{
+    struct sorter *s = (struct sorter *)k;
+
+    drop_columns(s);
+    text_free(s);
+    flow__spill_free(&s->spills);
+    block_writer_abandon(&s->out.w);
+    file_close(&s->out.fd);
+}
+
+struct err *
+flow__sorter_new(struct flow_run *r, const struct plan_node *n, struct flow_sink **ret)
+{
+    struct sorter *s = ARENA_NEW(r->a, struct sorter);
+
+    s->sink = (struct flow_sink){ sorter_push, sorter_finish, sorter_free };
+    s->r = r;
+    s->node = n;
+    s->schema = flow__schema(n->in);
+    s->by_key = n->op == PLAN_SORT;
+    s->descending = n->descending;
+    s->out.fd = -1;
+    s->spills = (struct flow_spills){ .r = r, .schema = s->schema, .by_key = s->by_key, .descending = s->descending };
+    s->row_bytes = 2 * sizeof(struct pair) + block_cell(s->schema.key) + block_cell(s->schema.val);
+    *ret = &s->sink;
+    if (!budget_force(r->budget, FIRST_ROWS * s->row_bytes))
+        return err_new(ERR_LIMIT, "a task may hold %llu bytes, too few to sort", (unsigned long long)r->budget->limit);
+    return resize(s, FIRST_ROWS);
+}

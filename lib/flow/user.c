@@ -1,0 +1,234 @@
+/* user -- td_task and the calls an author's function makes into the host while it runs. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "flow_priv.h"
+
+enum { TMP_BYTES = 64 << 10, UNDO_ROOM = 64 };
+
+static struct flow_user *
+of(td_task *t)
+{
+    return (struct flow_user *)t;
+}
+
+/* "crash.c:7" for people: the name without its folders. */
+static const char *
+base_name(const char *path)
+{
+    const char *s = strrchr(path, '/');
+
+    return s ? s + 1 : path;
+}
+
+static void *
+host_alloc(td_task *t, size_t n, int until_task_ends)
+{
+    struct flow_user *u = of(t);
+
+    n = (n + 15) & ~(size_t)15;
+    if (!until_task_ends)
+        return arena_alloc(&u->tmp, n);
+    if (!budget_force(u->run->budget, n))
+        u->run->w->die(u->run->w->arg,
+                       err_hint(err_new(ERR_LIMIT, "td_alloc of %zu bytes in %s(): the attempt holds %llu of its %llu bytes",
+                                        n, u->fn->i.name, (unsigned long long)u->run->budget->held,
+                                        (unsigned long long)u->run->budget->limit),
+                                "Give it more with --executor-memory, or keep less."));
+    return arena_zalloc(u->run->a, n);
+}
+
+static void
+host_undo_full(td_task *t)
+{
+    struct flow_user *u = of(t);
+
+    if (u->fn->i.flags & (TD_F_BATCH | TD_F_TEXT) || u->fn->fold) {
+        t->undo_n = 0; /* there is no record to take back */
+        return;
+    }
+    t->undo = realloc(t->undo, sizeof *t->undo * t->undo_cap * 2);
+    if (!t->undo)
+        abort();
+    t->undo_cap *= 2;
+}
+
+static void
+host_bad(td_task *t, int fatal, const char *file, int line, const char *fmt, va_list ap)
+{
+    struct flow_user *u = of(t);
+    struct flow_run *r = u->run;
+
+    if (t->bad == 2)
+        return; /* the first sentence counts */
+    if (!fatal && u->node->on_bad == TD_SKIP) {
+        r->res->bad_rows++;
+        t->bad = 1;
+        return;
+    }
+    t->bad = 2;
+    if (r->err)
+        return;
+    struct err *e = err_newv(ERR_USER, fmt, ap);
+    struct flow_spot s;
+    flow_where(&s);
+    char rec[80] = "", at[400] = "";
+    if (s.known) {
+        size_t n = s.n < 64 ? s.n : 64;
+
+        for (size_t i = 0; i < n; i++)
+            rec[i] = s.p[i] >= 32 && s.p[i] < 127 ? s.p[i] : '?';
+        snprintf(at, sizeof at, ", %s at byte offset %llu: \"%s%s\"", base_name(r->file_name),
+                 (unsigned long long)s.offset, rec, s.n > n ? "..." : "");
+    }
+    r->err = err_wrap_take(e, "%s%s() failed at %s:%d, partition %u%s", fatal ? "" : "bad record: ",
+                           u->fn->i.name, base_name(file), line, r->task->partition, at);
+    if (!fatal)
+        err_hint(r->err, "To drop and count such records, build the dataset with .on_bad = TD_SKIP.");
+}
+
+static void
+host_log(td_task *t, td_job *j, int level, const char *file, int line, const char *fmt, va_list ap)
+{
+    char text[2048];
+
+    vsnprintf(text, sizeof text, fmt, ap);
+    of(t)->run->w->log(of(t)->run->w->arg, level, file, line, text);
+}
+
+static const td_host task_host = {
+    .size = sizeof(td_host), .abi_major = TD_ABI_MAJOR, .abi_minor = TD_ABI_MINOR,
+    .alloc = host_alloc, .undo_full = host_undo_full, .bad = host_bad, .log = host_log,
+};
+
+td_slot_
+flow_delta_zero(uint32_t op)
+{
+    td_slot_ z = { .i = 0 };
+
+    if (op == TD_A_MAX)
+        z.i = INT64_MIN;
+    else if (op == TD_A_MIN)
+        z.i = INT64_MAX;
+    return z;
+}
+
+void
+flow_delta_merge(uint32_t op, td_slot_ *into, td_slot_ d)
+{
+    switch (op) {
+    case TD_A_SUM: into->i = (int64_t)((uint64_t)into->i + (uint64_t)d.i); break;
+    case TD_A_MAX: into->i = d.i > into->i ? d.i : into->i; break;
+    case TD_A_MIN: into->i = d.i < into->i ? d.i : into->i; break;
+    case TD_A_FSUM: into->f += d.f; break;
+    default: break;
+    }
+}
+
+struct flow_user *
+flow__user(struct flow_run *r, const struct plan_node *n, uint32_t item, uint32_t delta_node, struct err **ret_e)
+{
+    if (item >= r->items->n) {
+        *ret_e = err_new(ERR_ABI, "function %u of \"%s\" is not in the module (it has %u items)", item, n->name,
+                         r->items->n);
+        return NULL;
+    }
+    struct flow_user *u = ARENA_NEW(r->a, struct flow_user);
+    const td_fn *fn = (const td_fn *)(const void *)r->items->item[item];
+
+    u->run = r;
+    u->node = n;
+    u->fn = fn;
+    u->delta_node = delta_node;
+    td_task *t = &u->t;
+    t->h = &task_host;
+    t->undo_cap = UNDO_ROOM;
+    t->undo = malloc(sizeof *t->undo * UNDO_ROOM);
+    if (!t->undo)
+        abort();
+    t->tmp = arena_alloc(r->a, TMP_BYTES);
+    t->tmp_end = t->tmp + TMP_BYTES;
+    t->arg = n->arg;
+    t->arg_size = n->arg_n;
+    t->state = fn->state_size ? arena_zalloc(r->a, fn->state_size) : NULL;
+    t->slot = ARENA_ARRAY(r->a, td_slot_, r->items->n);
+    for (uint32_t i = 0; i < r->items->n; i++)
+        if (r->items->item[i]->kind == TD_I_ACC)
+            t->slot[i] = flow_delta_zero(((const td_acc *)(const void *)r->items->item[i])->op);
+    for (struct flow_user *o = r->users; o; o = o->next)
+        u->index++;
+    u->next = r->users;
+    r->users = u;
+    if (fn->setup && (fn->setup(t) || t->bad)) {
+        *ret_e = flow__user_err(u);
+        if (!*ret_e)
+            *ret_e = err_new(ERR_USER, "the .setup function of %s() failed", fn->i.name);
+        return NULL;
+    }
+    return u;
+}
+
+void
+flow__user_batch(struct flow_user *u)
+{
+    u->t.tmp = u->t.tmp_end - TMP_BYTES;
+    u->t.undo_n = 0;
+    if (u->tmp.chunks)
+        arena_reset(&u->tmp);
+}
+
+struct err *
+flow__user_err(struct flow_user *u)
+{
+    struct err *e = u->run->err;
+
+    u->run->err = NULL;
+    if (!e && u->t.bad > 1)
+        e = err_new(ERR_USER, "%s() failed", u->fn->i.name);
+    return e;
+}
+
+struct err *
+flow__user_end(struct flow_user *u)
+{
+    if (u->fn->teardown) {
+        u->fn->teardown(&u->t);
+        if (u->t.bad)
+            return flow__user_err(u);
+    }
+    return NULL;
+}
+
+void
+flow__user_free(struct flow_user *u)
+{
+    arena_fini(&u->tmp);
+    free(u->t.undo);
+}
+
+/* Collects what all users added into the result. */
+void
+flow__deltas(struct flow_run *r)
+{
+    uint32_t n = 0, accs = 0;
+
+    for (uint32_t i = 0; i < r->items->n; i++)
+        accs += r->items->item[i]->kind == TD_I_ACC;
+    if (!accs)
+        return;
+    for (struct flow_user *u = r->users; u; u = u->next)
+        n += accs;
+    struct flow_delta *d = ARENA_ARRAY(r->a, struct flow_delta, n);
+    n = 0;
+    for (struct flow_user *u = r->users; u; u = u->next)
+        for (uint32_t i = 0; i < r->items->n; i++) {
+            if (r->items->item[i]->kind != TD_I_ACC)
+                continue;
+            uint32_t op = ((const td_acc *)(const void *)r->items->item[i])->op;
+
+            if (u->t.slot[i].i != flow_delta_zero(op).i)
+                d[n++] = (struct flow_delta){ u->delta_node, i, op, u->t.slot[i] };
+        }
+    r->res->deltas = d;
+    r->res->n_deltas = n;
+}

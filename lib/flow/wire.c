@@ -1,0 +1,141 @@
+/* wire -- see wire.h */
+#include "flow/wire.h"
+
+enum { TEXT_MAX = 4096, CHAIN_MAX = 16 };
+
+static void
+put_text(struct buf *b, const char *s)
+{
+    size_t n = s ? strlen(s) : 0;
+
+    put_bytes(b, s, n < TEXT_MAX ? n : TEXT_MAX);
+}
+
+void
+wire_put_err(struct buf *b, const struct err *e)
+{
+    uint8_t n = 0;
+
+    for (const struct err *i = e; i && n < CHAIN_MAX; i = i->cause)
+        n++;
+    put_u8(b, n);
+    for (const struct err *i = e; n-- > 0; i = i->cause) {
+        put_u8(b, (uint8_t)i->code);
+        put_text(b, i->msg);
+        put_text(b, i->hint);
+    }
+}
+
+struct err *
+wire_get_err(struct get *g)
+{
+    struct arena a = { 0 };
+    struct err *top = NULL, **tail = &top;
+    uint8_t n = get_u8(g);
+
+    if (n > CHAIN_MAX)
+        g->bad = true;
+    while (n-- > 0 && !g->bad) {
+        uint8_t code = get_u8(g);
+        const char *msg = get_str(g, &a), *hint = get_str(g, &a);
+
+        *tail = err_new(code > 0 && code < ERR_CODES ? (enum err_code)code : ERR_USER, "%s", msg);
+        if (hint[0])
+            err_hint(*tail, "%s", hint);
+        tail = &(*tail)->cause;
+    }
+    if (g->bad) {
+        err_free(top);
+        top = err_new(ERR_CORRUPT, "a reply is malformed");
+    }
+    arena_fini(&a);
+    return top;
+}
+
+void
+wire_put_open(struct buf *b, const struct wire_open *o)
+{
+    put_u8(b, o->kind);
+    put_u32(b, o->stage);
+    put_u32(b, o->partition);
+    put_u32(b, o->attempt);
+    put_u32(b, o->parent);
+    put_u32(b, o->index);
+    put_u32(b, o->count);
+}
+
+struct err *
+wire_get_open(struct get *g, struct wire_open *o)
+{
+    o->kind = get_u8(g);
+    o->stage = get_u32(g);
+    o->partition = get_u32(g);
+    o->attempt = get_u32(g);
+    o->parent = get_u32(g);
+    o->index = get_u32(g);
+    o->count = get_u32(g);
+    if (g->bad || o->kind < WIRE_OPEN_PIECE || o->kind > WIRE_OPEN_RESULT || o->count > WIRE_OPEN_MAX)
+        return err_new(ERR_CORRUPT, "a request for a file is malformed");
+    return NULL;
+}
+
+void
+wire_put_done(struct buf *b, const struct wire_done *d)
+{
+    const struct flow_result *r = &d->result;
+
+    buf_put(b, &d->task, sizeof d->task);
+    wire_put_err(b, d->err);
+    if (d->err) {
+        put_u32(b, d->lost_stage);
+        put_u32(b, d->lost_map);
+        return;
+    }
+    uint64_t n[] = { r->in_rows, r->in_bytes, r->out_rows, r->out_bytes, r->spill_bytes, r->bad_rows, r->digest };
+    buf_put(b, n, sizeof n);
+    put_u32(b, r->n_deltas);
+    for (uint32_t i = 0; i < r->n_deltas; i++) {
+        put_u32(b, r->deltas[i].node);
+        put_u32(b, r->deltas[i].item);
+        put_u8(b, (uint8_t)r->deltas[i].op);
+        put_u64(b, (uint64_t)r->deltas[i].v.i);
+    }
+}
+
+struct err *
+wire_get_done(const void *p, size_t n, struct arena *a, struct wire_done *d)
+{
+    struct get g = GET_OF(p, n);
+
+    *d = (struct wire_done){ .lost_stage = UINT32_MAX };
+    if (n < sizeof d->task)
+        return err_new(ERR_CORRUPT, "an answer of %zu bytes is too short", n);
+    memcpy(&d->task, g.p, sizeof d->task);
+    g.p += sizeof d->task;
+    bool failed = g.p < g.end && *g.p != 0;
+    d->err = wire_get_err(&g);
+    if (failed) {
+        d->lost_stage = get_u32(&g);
+        d->lost_map = get_u32(&g);
+    } else if (!d->err) {
+        struct flow_result *r = &d->result;
+        uint64_t *to[] = { &r->in_rows, &r->in_bytes, &r->out_rows, &r->out_bytes, &r->spill_bytes, &r->bad_rows, &r->digest };
+
+        for (size_t i = 0; i < sizeof to / sizeof to[0]; i++)
+            *to[i] = get_u64(&g);
+        r->n_deltas = get_count(&g, 17);
+        r->deltas = ARENA_ARRAY(a, struct flow_delta, r->n_deltas);
+        for (uint32_t i = 0; i < r->n_deltas; i++) {
+            r->deltas[i].node = get_u32(&g);
+            r->deltas[i].item = get_u32(&g);
+            r->deltas[i].op = get_u8(&g);
+            r->deltas[i].v.i = (int64_t)get_u64(&g);
+        }
+    }
+    if (g.bad || g.p != g.end) {
+        err_free(d->err);
+        d->err = NULL;
+        return err_new(ERR_CORRUPT, "an answer of %zu bytes is malformed", n);
+    }
+    return NULL;
+}
