@@ -300,6 +300,7 @@ static const struct unit_test tests[] = {
     { "ring.processes", ring_processes },
     { "ring.ping_pong", ring_ping_pong },
     { "ring.stream", ring_stream },
+    { "ring.flood", ring_flood },
     { "recorder.bounded", recorder_bounded },
     { "recorder.texts", recorder_texts },
     UNIT_END

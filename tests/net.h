@@ -9,6 +9,7 @@ void ring_scribbled(void);
 void ring_processes(void);
 void ring_ping_pong(void);
 void ring_stream(void);
+void ring_flood(void);
 void recorder_bounded(void);
 void recorder_texts(void);
 void frame_sizes(void);

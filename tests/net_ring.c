@@ -209,10 +209,17 @@ struct executor {
     size_t size;
     uint64_t sum;
     int status;
-    bool sleeps_long;
+    bool flood;
 };
 
-enum { TO_ECHO = 1, TO_QUIT };
+enum { TO_ECHO = 1, TO_QUIT, TO_FLOOD, FLOOD = 300000 };
+
+static unsigned
+flood_bytes(uint64_t i)
+{
+    return 8 + i % 50;
+}
+
 
 static void
 pin(int cpu)
@@ -247,10 +254,14 @@ echo_runner(struct executor *x, int cpu)
         }
         if (f.type == TO_QUIT)
             _exit(0);
-        while (!ring_send(r, f.type, f.p, f.n)) {
-            ring_kick(r);
-            sched_yield();
+        if (f.type == TO_FLOOD) {
+            for (uint64_t i = 0; i < FLOOD; i++)
+                while (!ring_send(r, TO_ECHO, (char[64]){ 0 }, flood_bytes(i)))
+                    ring_wait_room(r);
+            continue;
         }
+        while (!ring_send(r, f.type, f.p, f.n))
+            ring_wait_room(r);
     }
 }
 
@@ -286,13 +297,15 @@ ex_work(void *arg)
         uint64_t v;
 
         memcpy(&v, f.p, 8);
-        if (v != x->got || f.n != 8 + v % 50)
+        if ((!x->flood && v != x->got) || f.n != flood_bytes(x->got))
             x->sum += 1u << 31;
         x->got++;
         did = true;
     }
-    if (did)
+    if (did) {
         feed(x);
+        ring_kick(x->r); /* it may wait for room */
+    }
     return did;
 }
 
@@ -327,9 +340,9 @@ on_end(void *arg, int status)
 }
 
 static void
-run_echo(unsigned frames, unsigned window, int cpu_ex, int cpu_ru)
+run_pair(unsigned frames, unsigned window, int cpu_ex, int cpu_ru, bool flood)
 {
-    struct executor x = { .want = frames, .window = window, .status = -1 };
+    struct executor x = { .want = frames, .window = window, .flood = flood, .status = -1 };
     cpu_set_t old;
 
     sched_getaffinity(0, sizeof old, &old);
@@ -345,7 +358,13 @@ run_echo(unsigned frames, unsigned window, int cpu_ex, int cpu_ru)
         echo_runner(&x, cpu_ru);
     pin(cpu_ex);
     NO_ERR(loop_child_new(x.l, pid, on_end, &x, &x.child));
-    feed(&x);
+    if (flood) {
+        x.sent = x.want;
+        CU_ASSERT(ring_send(x.r, TO_FLOOD, NULL, 0));
+        ring_kick(x.r);
+    } else {
+        feed(&x);
+    }
     NO_ERR(loop_run(x.l));
     EQ_U64(x.got, frames);
     EQ_U64(x.sum, 0);
@@ -355,6 +374,20 @@ run_echo(unsigned frames, unsigned window, int cpu_ex, int cpu_ru)
     ring_free(x.r);
     ring_bell_free(x.bell);
     sched_setaffinity(0, sizeof old, &old);
+}
+
+static void
+run_echo(unsigned frames, unsigned window, int cpu_ex, int cpu_ru)
+{
+    run_pair(frames, window, cpu_ex, cpu_ru, false);
+}
+
+/* The runner sends more than the ring holds and sleeps until there is room, again and again. */
+void
+ring_flood(void)
+{
+    run_pair(FLOOD, 0, -1, -1, true);
+    run_pair(FLOOD, 0, 0, 0, true);
 }
 
 /* Windows of all sizes: sleeps and wake-ups on both sides in every order. */

@@ -143,6 +143,17 @@ forks(const char *r)
     return 0;
 }
 
+EXPORT int
+forks_away(const char *r)
+{
+    if (fork() == 0) {
+        setpgid(0, 0);
+        for (;;)
+            pause();
+    }
+    return 1;
+}
+
 /* All writable shared memory that can be found. */
 EXPORT int
 scribbles(const char *r)

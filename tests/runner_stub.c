@@ -3,7 +3,6 @@
 #include "runner_stub.h"
 
 #include <dlfcn.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -44,10 +43,8 @@ must(struct err *e)
 static void
 answer(struct ring *r, const void *p, size_t n)
 {
-    while (!ring_send(r, STUB_DONE, p, n)) {
-        ring_kick(r);
-        sched_yield();
-    }
+    while (!ring_send(r, STUB_DONE, p, n))
+        ring_wait_room(r);
 }
 
 static void

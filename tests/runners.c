@@ -311,50 +311,6 @@ registered(void)
     NO_ERR(file_remove_tree(dir));
 }
 
-/* kill -9 of the executor: its runners and its zygote end, its files go. */
-static void
-executor_killed(void)
-{
-    char dir[] = "/tmp/taskd-test-XXXXXX", a[64];
-    int p[2], n = 0;
-
-    CU_ASSERT_FATAL(mkdtemp(dir) != NULL && pipe(p) == 0);
-    snprintf(a, sizeof a, "%s/a", dir);
-    make_tree(a);
-    prctl(PR_SET_CHILD_SUBREAPER, 1); /* orphans become ours */
-    fflush(NULL);
-    pid_t pid = fork();
-    if (pid == 0) {
-        struct world w;
-
-        world_open(&w);
-        NO_ERR(zygote_register(w.z, a));
-        NO_ERR(runners_spawn(w.rs, 0, 0));
-        NO_ERR(runners_spawn(w.rs, 1, 0));
-        for (unsigned s = 0; s < 2; s++) {
-            CU_ASSERT(runners_launch(w.rs, s, STUB_ECHO, "x", 1));
-            runners_kick(w.rs, s);
-        }
-        run_until(&w, 2, 0);
-        CU_ASSERT(write(p[1], "x", 1) == 1);
-        for (;;)
-            pause();
-    }
-    char c;
-    uint64_t from = clock_mono_ns();
-    CU_ASSERT(read(p[0], &c, 1) == 1);
-    kill(pid, SIGKILL);
-    while (waitpid(-1, NULL, 0) > 0)
-        n++;
-    EQ_U64(n, 4); /* itself, the zygote, two runners */
-    CU_ASSERT(clock_mono_ns() - from < 2000000000);
-    CU_ASSERT(access(a, F_OK) < 0);
-    prctl(PR_SET_CHILD_SUBREAPER, 0);
-    close(p[0]);
-    close(p[1]);
-    NO_ERR(file_remove_tree(dir));
-}
-
 static pid_t
 zygote_pid(void)
 {
@@ -697,6 +653,49 @@ children_of_modules(void)
         n++;
     EQ_U64(n, 1);
     prctl(PR_SET_CHILD_SUBREAPER, 0);
+}
+
+/* kill -9 of the executor: its runners and its zygote end, its files go. */
+static void
+executor_killed(void)
+{
+    char dir[] = "/tmp/taskd-test-XXXXXX", a[64];
+    int p[2], n = 0, fd = bad_module();
+
+    CU_ASSERT_FATAL(mkdtemp(dir) != NULL && pipe(p) == 0);
+    snprintf(a, sizeof a, "%s/a", dir);
+    make_tree(a);
+    prctl(PR_SET_CHILD_SUBREAPER, 1); /* orphans become ours */
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct world w;
+
+        world_open(&w);
+        NO_ERR(zygote_register(w.z, a));
+        load(&w, 0, fd, 0);
+        NO_ERR(runners_spawn(w.rs, 1, 0));
+        CU_ASSERT(runners_launch(w.rs, 1, STUB_ECHO, "x", 1));
+        runners_kick(w.rs, 1);
+        call(&w, 0, "forks_away", "x");
+        run_until(&w, 2, 0);
+        CU_ASSERT(write(p[1], "x", 1) == 1);
+        for (;;)
+            pause();
+    }
+    char c;
+    uint64_t from = clock_mono_ns();
+    CU_ASSERT(read(p[0], &c, 1) == 1);
+    kill(pid, SIGKILL);
+    while (waitpid(-1, NULL, 0) > 0)
+        n++;
+    EQ_U64(n, 5); /* itself, the zygote, two runners, what one of them forked */
+    CU_ASSERT(clock_mono_ns() - from < 2000000000);
+    CU_ASSERT(access(a, F_OK) < 0);
+    prctl(PR_SET_CHILD_SUBREAPER, 0);
+    close(p[0]);
+    close(p[1]);
+    NO_ERR(file_remove_tree(dir));
 }
 
 static const struct unit_test tests[] = {

@@ -56,6 +56,8 @@ runners__drain(struct slot *s, unsigned max)
         n++;
         s->rs->ops->on_answer(s->rs->arg, s->i, &f);
     }
+    if (n)
+        ring_kick(s->ring); /* it may wait for room */
     return n;
 }
 

@@ -1,6 +1,7 @@
 /* zygote -- see zygote.h */
 #include "runner/zygote.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -67,9 +68,28 @@ path_unregister(struct zygote *z, char *path)
     z->paths[i] = z->paths[--z->npaths];
 }
 
+/* Everything of the session it leads: runners, and what modules forked. */
+static void
+kill_session(void)
+{
+    DIR *d = opendir("/proc");
+    pid_t self = getpid();
+
+    if (!d)
+        return;
+    for (struct dirent *f; (f = readdir(d));) {
+        pid_t pid = atoi(f->d_name);
+
+        if (pid > 0 && pid != self && getsid(pid) == self)
+            kill(pid, SIGKILL);
+    }
+    closedir(d);
+}
+
 static void
 clean_up(struct zygote *z)
 {
+    kill_session();
     while (z->npaths) {
         char *path = z->paths[--z->npaths];
         struct err *e = file_remove_tree(path);

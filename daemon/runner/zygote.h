@@ -8,7 +8,7 @@
 #define RUNNER_ZYGOTE_H
 
 struct runner_start;
-/* Serves until the socket closes, removes what is registered, returns the exit status.  In a new runner it
+/* Serves until the socket closes, kills its session, removes what is registered, returns the exit status.  In a new runner it
  * calls run(), which does not return. */
 int zygote_main(void (*run)(const struct runner_start *));
 #endif

@@ -210,10 +210,13 @@ ring_kick(struct ring *r)
     if (r->runner) {
         if (r->page && atomic_load_explicit(&r->page->waiting, memory_order_relaxed) &&
             write(r->event, &one, sizeof one) < 0)
-            return; /* EAGAIN: it rings already; EBADF: the module closed it, and will be killed */
-    } else if (atomic_load_explicit(&r->b->sleeping, memory_order_relaxed)) {
-        syscall(SYS_futex, &r->a->launch_head, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+            return; /* EAGAIN: it rings already; EBADF: the module closed it, and will be killed for that */
+        return;
     }
+    uint32_t sleeps = atomic_load_explicit(&r->b->sleeping, memory_order_relaxed);
+    if (sleeps != RING_AWAKE)
+        syscall(SYS_futex, sleeps == RING_NO_ROOM ? &r->a->done_tail : &r->a->launch_head, FUTEX_WAKE,
+                INT_MAX, NULL, NULL, 0);
 }
 
 /* ---- receiving */
@@ -297,17 +300,32 @@ spin(struct ring *r)
     return false;
 }
 
+/* Announces the sleep, looks again, sleeps while *word is seen: a change in between makes the call return. */
+static void
+doze(struct ring *r, uint32_t why, _Atomic uint32_t *word, uint32_t seen)
+{
+    atomic_store_explicit(&r->b->sleeping, why, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load_explicit(word, memory_order_acquire) == seen)
+        syscall(SYS_futex, word, FUTEX_WAIT, seen, NULL, NULL, 0);
+    atomic_store_explicit(&r->b->sleeping, RING_AWAKE, memory_order_relaxed);
+}
+
 void
 ring_wait(struct ring *r)
 {
     ASSERT(r->runner);
     if (ring_pending(r) || spin(r))
         return;
-    do {
-        atomic_store_explicit(&r->b->sleeping, 1, memory_order_relaxed);
-        atomic_thread_fence(memory_order_seq_cst);
-        if (!ring_pending(r)) /* the futex word is the head: a launch in between makes this return */
-            syscall(SYS_futex, &r->a->launch_head, FUTEX_WAIT, r->tail, NULL, NULL, 0);
-    } while (!ring_pending(r));
-    atomic_store_explicit(&r->b->sleeping, 0, memory_order_relaxed);
+    while (!ring_pending(r))
+        doze(r, RING_NO_LAUNCH, &r->a->launch_head, r->tail);
+}
+
+void
+ring_wait_room(struct ring *r)
+{
+    ASSERT(r->runner);
+    ring_kick(r);
+    if (!r->bad && atomic_load_explicit(&r->a->done_tail, memory_order_acquire) == r->peer_tail)
+        doze(r, RING_NO_ROOM, &r->a->done_tail, r->peer_tail);
 }

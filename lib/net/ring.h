@@ -64,12 +64,15 @@ void ring_close_fds(struct ring *r); /* after they were passed on: the mappings 
 struct err *ring_attach(int fd_a, int fd_b, int bell_page, int bell_event, struct ring **ret) MUST_USE;
 /* Sleeps until a launch is there.  Spins first for a few microseconds as long as that succeeds often. */
 void ring_wait(struct ring *r);
+/* After a ring_send() that found no room: rings the bell and sleeps until the executor consumed something. */
+void ring_wait_room(struct ring *r);
 
 /* ---- both */
 void ring_free(struct ring *r); /* NULL is allowed */
 /* Copies a frame in; false when there is no room now.  n <= RING_FRAME_MAX.  Other side: ring_kick(). */
 bool ring_send(struct ring *r, uint32_t type, const void *p, size_t n) MUST_USE;
-/* Wakes the other side if it sleeps; once after any number of ring_send(). */
+/* Wakes the other side if it sleeps; once after any number of ring_send(), and by the executor after
+ * ring_recv(), too: the runner may wait for room. */
 void ring_kick(struct ring *r);
 /* RING_BAD: the other side wrote nonsense; it stays bad. */
 enum ring_got { RING_EMPTY, RING_FRAME, RING_BAD };

@@ -32,6 +32,7 @@ struct ring_page { /* the bell's */
 };
 
 enum { RING_MAGIC = 0x676e7264 };
+enum { RING_AWAKE, RING_NO_LAUNCH, RING_NO_ROOM }; /* values of sleeping: what it waits for */
 
 struct ring {
     bool runner, bad;
