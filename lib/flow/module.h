@@ -115,6 +115,8 @@ const td_item *module_item(const struct module_image *m, uint32_t number, uint16
 /* The number of an item of the module: its index in td_task.slot, too.  UINT32_MAX: it is none. */
 uint32_t module_item_number(const struct module_image *m, const td_item *item);
 
+/* "x86-64"; buf is for machines without a name here. */
+const char *module_machine_name(uint16_t machine, char buf[static 24]);
 /* "map", "filter", "reduce", "group", "counter"...: for people.  op is TD_A_* for TD_I_ACC. */
 const char *module_kind_name(uint16_t kind, uint32_t op);
 #endif

@@ -12,8 +12,8 @@
 
 #define HINT_AGAIN "Build it again with this taskd's taskd-cc."
 
-static const char *
-machine_name(uint16_t m, char buf[static 24])
+const char *
+module_machine_name(uint16_t m, char buf[static 24])
 {
     switch (m) {
     case EM_X86_64: return "x86-64";
@@ -201,7 +201,7 @@ module_check(const struct module_info *m, const struct module_profile *p)
 
     if (m->machine != p->machine)
         return err_hint(err_new(ERR_ABI, "%s was built for %s, this machine is %s", m->name,
-                                machine_name(m->machine, a), machine_name(p->machine, b)),
+                                module_machine_name(m->machine, a), module_machine_name(p->machine, b)),
                         HINT_AGAIN);
     TRY(check_abi(m, p));
     TRY(check_isa(m, p));
