@@ -78,7 +78,9 @@ enum sched_action_kind {
                              * meanwhile, its DONE will do */
     SCHED_ACCEPT,           /* executor, stage, partition, attempt, generation, flags: its output is the output
                              * (rename it); FIRST_EVER: its accumulator deltas count */
-    SCHED_DISCARD,          /* stage, partition, attempt, epoch: a success that came too late; delete its output */
+    SCHED_DISCARD,          /* stage, partition, attempt, epoch: a success that came too late; delete its output.
+                             * Not said of what comes after the JOB_END of a result stage: when a job ends,
+                             * the caller removes whatever attempts have left */
     SCHED_STAGE_END,        /* stage: complete (again) */
     SCHED_NONDETERMINISTIC, /* stage, partition, attempt: ran again and made other rows; nobody had used the first */
     SCHED_JOB_END,          /* job, why, code; stage, partition, attempt: where it failed */

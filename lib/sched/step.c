@@ -68,11 +68,11 @@ sched__act(struct sched *s, enum sched_action_kind kind)
 }
 
 /* An answer that is not wanted.  The accepted output has an attempt's number, too: a second copy of its DONE
- * must not delete it. */
+ * must not delete it.  Of a stage that is gone (t NULL) nobody knows any more which attempt that was. */
 static void
 refuse(struct sched *s, const struct sched_event *ev, const struct sched__task *t)
 {
-    bool kept = t && (t->state == SCHED__ACCEPTED || t->generation > 0) && t->accepted == ev->attempt;
+    bool kept = !t || ((t->state == SCHED__ACCEPTED || t->generation > 0) && t->accepted == ev->attempt);
 
     s->count.stale++;
     if (ev->code != ERR_NONE || kept)
@@ -303,8 +303,10 @@ output_lost(struct sched *s, const struct sched_event *ev)
     }
     e.attempt = st->tasks[ev->partition].accepted;
     sched__output_lost(s, st, ev->partition);
-    if (st->tasks[ev->partition].generation > s->opts.max_lost)
-        sched__fail(s, st, SCHED_TASK_LOST, ERR_LOST, &e);
+    if (st->tasks[ev->partition].generation <= s->opts.max_lost)
+        return;
+    st->tasks[ev->partition].failures = st->tasks[ev->partition].lost = 0;
+    sched__fail(s, st, SCHED_TASK_LOST, ERR_LOST, &e);
 }
 
 static void

@@ -1,0 +1,401 @@
+/* check -- the driver's side of the world: what it was told, what it does, what must be true. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "sched/sched_priv.h"
+#include "sim.h"
+
+void
+broken(struct world *w, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (w->broken[0])
+        return;
+    va_start(ap, fmt);
+    vsnprintf(w->broken, sizeof w->broken, fmt, ap);
+    va_end(ap);
+}
+
+static struct task *
+task_of(struct world *w, uint32_t stage, uint32_t partition)
+{
+    struct stage *st = stage_by_id(w, stage);
+
+    if (!st || partition < st->first || partition - st->first >= st->n)
+        return NULL;
+    return &st->tasks[partition - st->first];
+}
+
+/* Is the latest attempt one that the driver may still hear of? */
+static bool
+outstanding(struct world *w, const struct task *t)
+{
+    const struct executor *x = &w->executors[t->executor];
+
+    return t->out && x->seen && x->seen_epoch == t->epoch && x->flush[t->slot] == t->flush;
+}
+
+/* A digest of everything that a task of the stage would read now; false if something is missing. */
+uint64_t
+check_read(struct world *w, const struct stage *st, bool *ret_all)
+{
+    uint64_t sum = 0;
+
+    *ret_all = true;
+    for (uint32_t i = 0; i < st->n_parents; i++) {
+        const struct stage *p = &w->stages[st->parents[i]];
+
+        sum += p->rows;
+        *ret_all &= p->n_present == p->n;
+    }
+    return sum;
+}
+
+/* An attempt of a stage that somebody wants has failed. */
+static void
+charge(struct world *w, uint32_t stage, struct task *t, enum err_code code)
+{
+    if (stage_by_id(w, stage)->live > 0 && code != ERR_LOST && code != ERR_CANCELLED)
+        t->charged++;
+}
+
+static void
+before_output_lost(struct world *w, const struct sched_event *ev)
+{
+    struct task *t = task_of(w, ev->stage, ev->partition);
+
+    if (!t->accepted || t->generation != ev->generation)
+        return;
+    t->accepted = false;
+    t->generation++;
+    stage_by_id(w, ev->stage)->n_accepted--;
+}
+
+static void
+before_submit(struct world *w, const struct sched_event *ev)
+{
+    struct job *job = &w->jobs[ev->job];
+
+    job->submitted = true;
+    for (uint32_t i = 0; i < job->plan.n; i++)
+        w->stages[job->stages[i].id].live++;
+}
+
+/* The driver hears of something: what does it believe from now on? */
+void
+check_before(struct world *w, const struct sched_event *ev)
+{
+    struct executor *x = &w->executors[ev->executor];
+    struct task *t;
+
+    switch ((enum sched_event_kind)ev->kind) {
+    case SCHED_EXECUTOR_UP:
+        x->seen = true;
+        break;
+    case SCHED_EXECUTOR_DOWN:
+        if (x->seen && ev->epoch == x->seen_epoch)
+            x->seen = false;
+        break;
+    case SCHED_SLOT_DOWN:
+        t = task_of(w, ev->stage, ev->partition);
+        if (!x->seen || ev->epoch != x->seen_epoch)
+            break;
+        if (outstanding(w, t) && t->launches - 1 == ev->attempt)
+            charge(w, ev->stage, t, (enum err_code)(t->killed ? t->killed : ev->code));
+        x->flush[ev->slot]++;
+        break;
+    case SCHED_DONE:
+        t = task_of(w, ev->stage, ev->partition);
+        if (ev->code != ERR_NONE && outstanding(w, t) && t->launches - 1 == ev->attempt && t->epoch == ev->epoch) {
+            charge(w, ev->stage, t, (enum err_code)ev->code);
+            t->out = false;
+        }
+        break;
+    case SCHED_OUTPUT_LOST:
+        before_output_lost(w, ev);
+        break;
+    case SCHED_JOB_SUBMIT:
+        before_submit(w, ev);
+        break;
+    default:
+        break;
+    }
+}
+
+static void
+on_launch(struct world *w, const struct sched_action *a)
+{
+    const struct executor *x = &w->executors[a->executor];
+    struct stage *st = stage_by_id(w, a->stage);
+    struct task *t = task_of(w, a->stage, a->partition);
+    uint32_t epoch = sched_epoch(w->sched, a->executor);
+
+    if (!t) {
+        broken(w, "launch of a task that is not there: %u.%u", a->stage, a->partition);
+        return;
+    }
+    if (a->executor >= w->story.executors || !x->seen || a->epoch != epoch || a->slot >= w->story.slots)
+        broken(w, "launch of %u.%u on executor %u slot %u, which is not up", a->stage, a->partition,
+               a->executor, a->slot);
+    if (st->live == 0)
+        broken(w, "launch of %u.%u for a job that has ended", a->stage, a->partition);
+    if (t->accepted)
+        broken(w, "launch of %u.%u, which is accepted", a->stage, a->partition);
+    if (outstanding(w, t))
+        broken(w, "second launch of %u.%u while attempt %u runs", a->stage, a->partition, t->launches - 1);
+    if (a->attempt != t->launches)
+        broken(w, "attempt %u of %u.%u after %u launches", a->attempt, a->stage, a->partition, t->launches);
+    if (a->generation != t->generation)
+        broken(w, "generation %u of %u.%u, not %u", a->generation, a->stage, a->partition, t->generation);
+    uint32_t max = w->story.opts.max_failures;
+    if (t->charged >= max)
+        broken(w, "launch of %u.%u after %u failures", a->stage, a->partition, t->charged);
+    if ((a->flags & SCHED_ONE_RECORD) != (t->charged > 0 && t->charged + 1 == max ? SCHED_ONE_RECORD : 0))
+        broken(w, "one-record flag of %u.%u after %u failures", a->stage, a->partition, t->charged);
+    for (uint32_t i = 0; i < st->n_parents; i++)
+        if (w->stages[st->parents[i]].n_accepted < w->stages[st->parents[i]].n)
+            broken(w, "launch of %u.%u before stage %u is complete", a->stage, a->partition, st->parents[i]);
+    t->launches++;
+    t->killed = 0;
+    t->out = true;
+    t->executor = a->executor;
+    t->slot = a->slot;
+    t->epoch = a->epoch;
+    t->flush = x->flush[a->slot];
+    w->launches++;
+    world_launch(w, a);
+}
+
+static void
+on_accept(struct world *w, const struct sched_event *ev, const struct sched_action *a)
+{
+    struct stage *st = stage_by_id(w, a->stage);
+    struct task *t = task_of(w, a->stage, a->partition);
+
+    if (!t || ev->kind != SCHED_DONE || ev->code != ERR_NONE || ev->stage != a->stage ||
+        ev->partition != a->partition || ev->attempt != a->attempt) {
+        broken(w, "accept of %u.%u attempt %u, which has not answered", a->stage, a->partition, a->attempt);
+        return;
+    }
+    if (t->accepted)
+        broken(w, "second accept of %u.%u generation %u", a->stage, a->partition, a->generation);
+    else if (a->attempt != t->launches - 1 || ev->epoch != t->epoch || !outstanding(w, t))
+        broken(w, "accept of stale attempt %u of %u.%u (epoch %u)", a->attempt, a->stage, a->partition, ev->epoch);
+    if (a->generation != t->generation)
+        broken(w, "accept of %u.%u generation %u, not %u", a->stage, a->partition, a->generation, t->generation);
+    if (a->executor != t->executor || a->slot != t->slot)
+        broken(w, "accept of %u.%u from the wrong slot", a->stage, a->partition);
+    w->again += a->generation > 0;
+    if (a->flags & SCHED_FIRST_EVER)
+        t->merged++;
+    if (t->merged != 1)
+        broken(w, "accumulators of %u.%u merged %u times", a->stage, a->partition, t->merged);
+    st->rows += ev->digest - t->rows;
+    t->rows = ev->digest;
+    t->read = w->read;
+    t->attempt = a->attempt;
+    t->out = false;
+    t->accepted = t->present = true;
+    st->n_accepted++;
+    st->n_present++;
+}
+
+static void
+on_discard(struct world *w, const struct sched_event *ev, const struct sched_action *a)
+{
+    struct task *t = task_of(w, a->stage, a->partition);
+
+    if (t && t->accepted && t->attempt == a->attempt)
+        broken(w, "discard of the accepted output of %u.%u", a->stage, a->partition);
+    if (t && ev->epoch == t->epoch && t->launches - 1 == ev->attempt)
+        t->out = false;
+}
+
+/* All outputs of the job's stages were made from the same rows of their parents. */
+static void
+check_rows(struct world *w, const struct job *job)
+{
+    bool all;
+
+    for (uint32_t i = 0; i < job->plan.n; i++) {
+        struct stage *st = stage_by_id(w, job->stages[i].id);
+        uint64_t sum = check_read(w, st, &all);
+
+        for (uint32_t k = 0; k < st->n; k++)
+            if (st->tasks[k].accepted && st->tasks[k].read != sum)
+                broken(w, "%u.%u was made from other rows than its parents have", st->id, st->first + k);
+    }
+}
+
+static void
+on_job_end(struct world *w, const struct sched_event *ev, const struct sched_action *a)
+{
+    struct job *job = &w->jobs[a->job];
+    struct stage *result = stage_by_id(w, job->stages[job->plan.n - 1].id);
+    struct task *t = task_of(w, a->stage, a->partition);
+
+    if (a->job >= w->story.jobs || !job->submitted || job->ended) {
+        broken(w, "end of job %u, which does not run", a->job);
+        return;
+    }
+    job->ended = true;
+    w->ends[a->why]++;
+    for (uint32_t i = 0; i < job->plan.n; i++)
+        w->stages[job->stages[i].id].live--;
+    switch ((enum sched_why)a->why) {
+    case SCHED_OK:
+        if (result->n_accepted != result->n)
+            broken(w, "job %u is done with %u of %u partitions", a->job, result->n_accepted, result->n);
+        check_rows(w, job);
+        break;
+    case SCHED_CANCELLED:
+        if (ev->kind != SCHED_JOB_CANCEL || ev->job != a->job)
+            broken(w, "job %u was cancelled by nobody", a->job);
+        break;
+    case SCHED_TASK_FAILED:
+        if (err_code_retry((enum err_code)a->code) && t->charged < w->story.opts.max_failures)
+            broken(w, "job %u failed for %u failures of %u.%u", a->job, t->charged, a->stage, a->partition);
+        break;
+    case SCHED_TASK_LOST:
+        if (w->story.lose == 0 && w->faults == 0)
+            broken(w, "job %u lost %u.%u, and nothing was lost", a->job, a->stage, a->partition);
+        break;
+    case SCHED_ROWS_CHANGED:
+        if (!stage_by_id(w, a->stage)->unstable)
+            broken(w, "job %u says that %u.%u changed", a->job, a->stage, a->partition);
+        break;
+    }
+}
+
+static void
+on_kill(struct world *w, const struct sched_action *a)
+{
+    const struct executor *x = &w->executors[a->executor];
+    struct task *t = task_of(w, a->stage, a->partition);
+
+    if (!x->seen || a->epoch != sched_epoch(w->sched, a->executor))
+        broken(w, "kill on executor %u, which is not up", a->executor);
+    if (!t || !outstanding(w, t) || t->launches - 1 != a->attempt || t->slot != a->slot)
+        broken(w, "kill of attempt %u of %u.%u, which does not run", a->attempt, a->stage, a->partition);
+    if (a->code == ERR_CANCELLED ? stage_by_id(w, a->stage)->live > 0 : w->story.opts.task_timeout_ns == 0)
+        broken(w, "kill of %u.%u for no reason", a->stage, a->partition);
+    if (t)
+        t->killed = a->code;
+    world_kill(w, a);
+}
+
+void
+check_action(struct world *w, const struct sched_event *ev, const struct sched_action *a)
+{
+    w->actions[a->kind]++;
+    switch ((enum sched_action_kind)a->kind) {
+    case SCHED_LAUNCH:
+        on_launch(w, a);
+        break;
+    case SCHED_KILL:
+        on_kill(w, a);
+        break;
+    case SCHED_ACCEPT:
+        on_accept(w, ev, a);
+        break;
+    case SCHED_DISCARD:
+        on_discard(w, ev, a);
+        break;
+    case SCHED_STAGE_END:
+        if (stage_by_id(w, a->stage)->n_accepted != stage_by_id(w, a->stage)->n)
+            broken(w, "stage %u ends with tasks to do", a->stage);
+        break;
+    case SCHED_NONDETERMINISTIC:
+        if (!stage_by_id(w, a->stage)->unstable)
+            broken(w, "stage %u is called non-deterministic", a->stage);
+        break;
+    case SCHED_JOB_END:
+        on_job_end(w, ev, a);
+        break;
+    case SCHED_WAKE_AT:
+        world_send(w, (struct msg){ .kind = MSG_TIMER }, a->at > w->now + w->skew ? a->at - w->now - w->skew : 0);
+        break;
+    }
+}
+
+/* ---- sched from inside: is every task in exactly one place, and no slot idle for nothing? */
+static void
+check_slots(struct world *w)
+{
+    const struct sched *s = w->sched;
+    uint32_t b = 0, idle = 0;
+
+    for (uint32_t i = 0; i < s->n_slots; i++) {
+        const struct sched__slot *sl = &s->slots[i];
+
+        if (!sl->up && (sl->n > 0 || sl->placed || sl->timed))
+            broken(w, "slot %u is down and in use", i);
+        if (sl->placed != (sl->up && !sl->killing && sl->n < sl->depth) || (sl->placed && sl->bucket != sl->n))
+            broken(w, "slot %u with %u attempts is in the wrong place", i, sl->n);
+        if (s->opts.task_timeout_ns && sl->timed != (sl->n > 0 && !sl->killing))
+            broken(w, "slot %u has no deadline", i);
+        idle += sl->up && !sl->killing && sl->n == 0;
+        for (uint32_t k = 0; k < sl->n; k++) {
+            const struct sched__entry *e = &sl->queue[(sl->head + k) & (sl->cap - 1)];
+            const struct sched__task *t = sched__task(sched__stage(s, e->stage), e->partition);
+
+            if (t->state != SCHED__LAUNCHED || t->slot != i || t->attempts - 1 != e->attempt)
+                broken(w, "%u.%u is in the queue of slot %u and elsewhere", e->stage, e->partition, i);
+        }
+    }
+    if (idle > 0 && s->list_first)
+        broken(w, "%u slots are idle and stage %u waits", idle, s->list_first->id);
+    for (; b < SCHED__QUEUE_MAX; b++)
+        if ((s->bucket_first[b] != SCHED__NONE) != (s->buckets[b / 64] >> b % 64 & 1))
+            broken(w, "bucket %u is not marked", b);
+}
+
+static void
+check_stage(struct world *w, const struct sched__stage *st)
+{
+    uint32_t in[4] = { 0 }, again = 0, missing = 0, last = SCHED__NONE;
+
+    for (uint32_t i = 0; i < st->n; i++)
+        in[st->tasks[i].state]++;
+    for (uint32_t i = st->again; i != SCHED__NONE && again <= st->n; i = st->tasks[i].next, again++)
+        last = i;
+    for (uint32_t i = 0; i < st->n_parents; i++)
+        missing += st->parents[i]->n_done < st->parents[i]->n;
+    if (in[SCHED__FRESH] != st->n - st->cursor || in[SCHED__AGAIN] != again || in[SCHED__LAUNCHED] != st->n_running ||
+        in[SCHED__ACCEPTED] != st->n_done || (again > 0 && last != st->again_last))
+        broken(w, "stage %u has lost count of its tasks", st->id);
+    if (missing != st->missing)
+        broken(w, "stage %u waits for %u parents, not %u", st->id, st->missing, missing);
+    bool ready = st->active && missing == 0 && (again > 0 || st->cursor < st->n);
+    if (st->listed != ready)
+        broken(w, "stage %u is %slisted", st->id, ready ? "not " : "");
+    if (st->active && (st->live_jobs == 0 || st->n_done == st->n))
+        broken(w, "stage %u is active for nothing", st->id);
+}
+
+void
+check_inside(struct world *w)
+{
+    check_slots(w);
+    for (uint32_t i = 0; i < w->sched->n_stages; i++)
+        if (w->sched->stages[i])
+            check_stage(w, w->sched->stages[i]);
+}
+
+/* Nothing will happen any more. */
+void
+check_end(struct world *w)
+{
+    struct sched_counters c;
+
+    for (uint32_t i = 0; i < w->story.jobs; i++)
+        if (!w->jobs[i].ended)
+            broken(w, "job %u never ends", i);
+    check_inside(w);
+    sched_counters(w->sched, &c);
+    if (c.jobs != 0 || c.launched != w->launches)
+        broken(w, "counters: %u jobs left, %llu launches of %llu", c.jobs, (unsigned long long)c.launched,
+               (unsigned long long)w->launches);
+}

@@ -1,0 +1,197 @@
+/* main -- seeds one after the other.
+ *
+ *   sim [-n SEEDS] [-s FIRST]    runs them; says the first that breaks a rule
+ *   sim --replay SEED            tells one story, event by event, and checks that it is the same again
+ *   sim-planted [-n SEEDS]       the same with each planted bug; all must be found
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "sim.h"
+
+#ifndef SCHED_PLANT
+struct figures {
+    const char *what;
+    uint32_t *v;
+};
+
+static int
+by_size(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static void
+print_figures(struct figures *f, uint32_t n)
+{
+    qsort(f->v, n, sizeof *f->v, by_size);
+    printf("  %-10s min %-6" PRIu32 " median %-6" PRIu32 " max %" PRIu32 "\n", f->what, f->v[0], f->v[n / 2],
+           f->v[n - 1]);
+}
+
+static uint32_t
+count_tasks(const struct world *w)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < w->n_stages; i++)
+        n += w->stages[i].n;
+    return n;
+}
+
+struct totals {
+    uint64_t ends[5], actions[9], again, stale;
+};
+
+static void
+add_totals(struct totals *t, const struct world *w)
+{
+    struct sched_counters c;
+
+    for (int i = 0; i < 5; i++)
+        t->ends[i] += w->ends[i];
+    for (int i = 0; i < 9; i++)
+        t->actions[i] += w->actions[i];
+    t->again += w->again;
+    sched_counters(w->sched, &c);
+    t->stale += c.stale;
+}
+
+static void
+print_totals(const struct totals *t)
+{
+    printf("  jobs: %" PRIu64 " done, %" PRIu64 " cancelled, %" PRIu64 " failed, %" PRIu64 " lost, %" PRIu64
+           " with changed rows\n",
+           t->ends[SCHED_OK], t->ends[SCHED_CANCELLED], t->ends[SCHED_TASK_FAILED], t->ends[SCHED_TASK_LOST],
+           t->ends[SCHED_ROWS_CHANGED]);
+    printf("  %" PRIu64 " launches, %" PRIu64 " accepted (%" PRIu64 " of a later generation), %" PRIu64
+           " discarded, %" PRIu64 " kills, %" PRIu64 " changed, %" PRIu64 " stale events\n",
+           t->actions[SCHED_LAUNCH], t->actions[SCHED_ACCEPT], t->again, t->actions[SCHED_DISCARD],
+           t->actions[SCHED_KILL], t->actions[SCHED_NONDETERMINISTIC], t->stale);
+}
+
+static int
+run_seeds(uint64_t first, uint32_t n)
+{
+    struct totals totals = { 0 };
+
+    struct figures fig[] = { { "executors", 0 }, { "slots", 0 }, { "tasks", 0 }, { "attempts", 0 },
+                             { "faults", 0 },    { "events", 0 } };
+    uint64_t hash = 0, events = 0;
+    int bad = 0;
+    struct world w;
+    clock_t began = clock();
+
+    for (int k = 0; k < 6; k++)
+        fig[k].v = calloc(n, sizeof(uint32_t));
+    for (uint32_t i = 0; i < n && !bad; i++) {
+        world_run(&w, first + i, 0, false);
+        uint32_t v[] = { w.story.executors, w.story.executors * w.story.slots, count_tasks(&w),
+                         (uint32_t)w.launches, (uint32_t)w.faults, (uint32_t)w.events };
+        for (int k = 0; k < 6; k++)
+            fig[k].v[i] = v[k];
+        hash = hash * 31 + w.hash;
+        events += w.events;
+        add_totals(&totals, &w);
+        bad = w.broken[0] != 0;
+        if (bad)
+            printf("seed %" PRIu64 ": %s\n", first + i, w.broken);
+        world_fini(&w);
+    }
+    if (!bad) {
+        double s = (double)(clock() - began) / CLOCKS_PER_SEC;
+
+        printf("%" PRIu32 " seeds from %" PRIu64 ": no rule broken, hash %016" PRIx64 ", %" PRIu64
+               " events in %.2f s of CPU\n", n, first, hash, events, s);
+        for (int k = 0; k < 6; k++)
+            print_figures(&fig[k], n);
+        print_totals(&totals);
+    }
+    for (int k = 0; k < 6; k++)
+        free(fig[k].v);
+    return bad;
+}
+#endif
+
+static int
+replay(uint64_t seed)
+{
+    struct world one, two;
+
+    world_run(&one, seed, 0, true);
+    world_run(&two, seed, 0, false);
+    printf("seed %" PRIu64 ": hash %016" PRIx64 ", again %016" PRIx64 "; %s\n", seed, one.hash, two.hash,
+           one.broken[0] ? one.broken : "no rule broken");
+    int bad = one.hash != two.hash || one.broken[0];
+    world_fini(&one);
+    world_fini(&two);
+    return bad;
+}
+
+#ifdef SCHED_PLANT
+static int
+run_planted(uint64_t first, uint32_t n)
+{
+    static const char *const bugs[] = { "", "double commit", "lost DONE", "stale epoch accepted" };
+    int missed = 0;
+
+    for (uint8_t bug = 1; bug <= 3; bug++) {
+        bool found = false;
+
+        for (uint32_t i = 0; i < n && !found; i++) {
+            struct world w;
+
+            world_run(&w, first + i, bug, false);
+            found = w.broken[0] != 0;
+            if (found)
+                printf("%s: found by seed %" PRIu32 " of %" PRIu32 ": %s\n", bugs[bug], i + 1, n, w.broken);
+            world_fini(&w);
+        }
+        if (!found)
+            printf("%s: not found in %" PRIu32 " seeds\n", bugs[bug], n);
+        missed += !found;
+    }
+    return missed > 0;
+}
+#endif
+
+static int
+usage(const char *name)
+{
+    fprintf(stderr, "usage: %s [-n SEEDS] [-s FIRST] | --replay SEED\n", name);
+    return 2;
+}
+
+int
+main(int argc, char **argv)
+{
+    uint64_t first = 1;
+    uint32_t n = 2000;
+
+#ifdef SCHED_PLANT
+    n = 1000;
+#endif
+    for (int i = 1; i < argc; i += 2) {
+        if (i + 1 == argc)
+            return usage(argv[0]);
+        uint64_t v = strtoull(argv[i + 1], NULL, 10);
+        if (!strcmp(argv[i], "-n") && v > 0 && v < UINT32_MAX)
+            n = (uint32_t)v;
+        else if (!strcmp(argv[i], "-s"))
+            first = v;
+        else if (!strcmp(argv[i], "--replay"))
+            return replay(v);
+        else
+            return usage(argv[0]);
+    }
+#ifdef SCHED_PLANT
+    return run_planted(first, n);
+#else
+    return run_seeds(first, n);
+#endif
+}
