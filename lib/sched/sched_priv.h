@@ -64,6 +64,8 @@ struct sched__stage {
     struct sched__stage **parents, **children;
     uint32_t n_parents, n_children, cap_children;
     struct sched__task *tasks;
+    void *map; /* that holds them, if they are many */
+    size_t map_bytes;
 };
 struct sched__job {
     uint32_t id;
