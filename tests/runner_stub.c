@@ -1,5 +1,5 @@
-/* A runner for the tests of the process border: loads any shared object and calls functions in it by name,
- * as  int f(const char *record). */
+/* A runner for the tests of the process border: loads any shared object and calls functions in it
+ * by name, as  int f(const char *record). */
 #include "runner_stub.h"
 
 #include <dlfcn.h>

@@ -1,5 +1,5 @@
-/* taskd-runner -- the process that makes runners, and the runners.  Not for people: an executor starts it
- * with a socket as descriptor 3. */
+/* taskd-runner -- the process that makes runners, and the runners.  Not for people: an executor
+ * starts it with a socket as descriptor 3. */
 #include <stdio.h>
 #include <string.h>
 

@@ -3,8 +3,8 @@
  *
  *   taskd-symbolise OFFSET... 3<module.so
  *
- * Prints for each offset (of an instruction, relative to where the module is loaded) its frames, inlined
- * ones too, innermost first, a line each:   INDEX <tab> FUNCTION <tab> FILE <tab> LINE
+ * Prints for each offset (of an instruction, relative to where the module is loaded) its frames,
+ * inlined ones too, innermost first, a line each:   INDEX <tab> FUNCTION <tab> FILE <tab> LINE
  * INDEX is the place of the offset among the arguments; "?" and 0 stand for what is not known.
  *
  * A process of its own because it reads debug information that a stranger wrote: it may crash, loop

@@ -1,4 +1,5 @@
-/* crash_report -- see crash_report.h.  This file runs taskd-symbolise; crash_text.c writes the sentence. */
+/* crash_report -- see crash_report.h.  This file runs taskd-symbolise; crash_text.c writes the
+ * sentence. */
 #include "executor/crash_report.h"
 
 #include <errno.h>

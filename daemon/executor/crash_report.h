@@ -3,8 +3,8 @@
  *
  *   signal 11 in keep() at crash.c:7 (crash.so+0x1140), partition 3, input.txt at byte offset 23893: "a POISON b"
  *
- * Addresses become names in a process of their own (taskd-symbolise), so hostile debug information can
- * hurt nobody; after CRASH_REPORT_MS it is killed and the sentence has module+offset only.
+ * Addresses become names in a process of their own (taskd-symbolise), so hostile debug information
+ * can hurt nobody; after CRASH_REPORT_MS it is killed and the sentence has module+offset only.
  *
  * Threads: the loop's.  Memory: the report frees itself after `done`.
  */
@@ -31,7 +31,8 @@ struct crash_report_opts {
     void (*done)(void *arg, struct err *e);
     void *arg;
 };
-/* All is copied; done is called from the loop, later.  Cannot fail: without names it still has numbers. */
+/* All is copied; done is called from the loop, later.  Cannot fail: without names it still has
+ * numbers. */
 struct crash_report *crash_report_start(struct loop *l, const struct runner_death *d,
                                         const struct crash_report_opts *o);
 /* No call any more. */

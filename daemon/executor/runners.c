@@ -1,4 +1,5 @@
-/* runners -- see runners.h.  This file: slots from spawn to the end; runners_kill.c: how they are ended. */
+/* runners -- see runners.h.  This file: slots from spawn to the end; runners_kill.c: how they are
+ * ended. */
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>

@@ -1,13 +1,14 @@
 /*
  * runners -- the executor's runner processes: a zygote and a number of slots.
  *
- * A slot is empty, starting, alive or dying.  runners_spawn() makes socket and rings at once and asks the
- * zygote for a process, so launches can be queued before the process exists.  Everything that arrives is a
- * call in the loop's thread.  What was sent by a runner before it died (frames, answers in its ring)
- * is delivered before its on_death; after on_death the slot is empty and may be spawned again.
+ * A slot is empty, starting, alive or dying.  runners_spawn() makes socket and rings at once and
+ * asks the zygote for a process, so launches can be queued before the process exists.  Everything
+ * that arrives is a call in the loop's thread.  What was sent by a runner before it died (frames,
+ * answers in its ring) is delivered before its on_death; after on_death the slot is empty and may
+ * be spawned again.
  *
- * Owner: the one who made it.  Threads: the loop's.  The process must not wait for children it does not
- * know (no waitpid(-1)).
+ * Owner: the one who made it.  Threads: the loop's.  The process must not wait for children it does
+ * not know (no waitpid(-1)).
  */
 #ifndef EXECUTOR_RUNNERS_H
 #define EXECUTOR_RUNNERS_H
@@ -70,7 +71,8 @@ struct err *runners_spawn(struct runners *rs, unsigned slot, uint64_t data_limit
 bool runners_alive(const struct runners *rs, unsigned slot);
 bool runners_empty(const struct runners *rs, unsigned slot);
 pid_t runners_pid(const struct runners *rs, unsigned slot); /* 0 as long as it is not known */
-/* ring_send() (false: no room now, or the slot is not alive); runners_kick() once after a number of them. */
+/* ring_send() (false: no room now, or the slot is not alive); runners_kick() once after a number of
+ * them. */
 bool runners_launch(struct runners *rs, unsigned slot, uint32_t type, const void *p, size_t n) MUST_USE;
 void runners_kick(struct runners *rs, unsigned slot);
 /* frame_post() to the runner's socket. */

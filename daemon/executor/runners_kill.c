@@ -1,5 +1,5 @@
-/* runners_kill -- how runners start to exist and how they are ended: the zygote's answers, the steps of
- * killing. */
+/* runners_kill -- how runners start to exist and how they are ended: the zygote's answers, the
+ * steps of killing. */
 #include <errno.h>
 #include <signal.h>
 #include <sys/wait.h>

@@ -108,8 +108,9 @@ clean_up(struct zygote *z)
 
 /* ---- runners */
 
-/* A new process that is the executor's child.  Not fork(): the C library has no call for that.  Its only
- * knowledge that would be stale, the thread's id, is set by the kernel where it tells us the address. */
+/* A new process that is the executor's child.  Not fork(): the C library has no call for that.  Its
+ * only knowledge that would be stale, the thread's id, is set by the kernel where it tells us the
+ * address. */
 static pid_t
 clone_sibling(void)
 {
@@ -247,8 +248,8 @@ serve(struct zygote *z)
     }
 }
 
-/* It must outlive the executor by a moment, so what ends the executor must not end it: no terminal, no
- * signals but KILL.  (It was exec'ed with all of them blocked.) */
+/* It must outlive the executor by a moment, so what ends the executor must not end it: no terminal,
+ * no signals but KILL.  (It was exec'ed with all of them blocked.) */
 static void
 settle_down(void)
 {

@@ -1,4 +1,5 @@
-/* frame_loop -- a channel in a loop: frames as calls, and a queue for what the socket has no room for. */
+/* frame_loop -- a channel in a loop: frames as calls, and a queue for what the socket has no room
+ * for. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

@@ -1,9 +1,9 @@
 /*
  * recorder -- the flight recorder: a page in which a runner says where it is, and where it crashed.
  *
- * The runner writes it, in signal handlers too, so there are only plain numbers and fixed arrays.  It
- * survives the runner.  The executor trusts nothing of it: recorder_copy() takes one copy with all counts
- * bounded; texts are printed by recorder_text() only.
+ * The runner writes it, in signal handlers too, so there are only plain numbers and fixed arrays.
+ * It survives the runner.  The executor trusts nothing of it: recorder_copy() takes one copy with
+ * all counts bounded; texts are printed by recorder_text() only.
  *
  * Owner: memory B of ring.h.  Threads: the runner writes, the executor copies; a copy made while
  * the runner runs may mix two moments (good enough for a progress line).
@@ -54,7 +54,8 @@ struct recorder {
 
 /* One copy of *shared with every count bounded. */
 void recorder_copy(const volatile struct recorder *shared, struct recorder *ret);
-/* n bytes of p as text in double quotes into s of size cap (>= 8): printable ASCII and valid UTF-8 as they
- * are, \n \t \" \\ and \xNN for the rest, "..." behind when it was cut.  Always NUL-terminated. */
+/* n bytes of p as text in double quotes into s of size cap (>= 8): printable ASCII and valid UTF-8
+ * as they are, \n \t \" \\ and \xNN for the rest, "..." behind when it was cut.  Always
+ * NUL-terminated. */
 void recorder_text(const char *p, size_t n, int cut, char *s, size_t cap);
 #endif

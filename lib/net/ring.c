@@ -1,5 +1,5 @@
-/* ring -- see ring.h.  The same code serves both sides; `other side' decides what is checked, which is
- * all of it: the runner gains nothing from trust. */
+/* ring -- see ring.h.  The same code serves both sides; `other side' decides what is checked, which
+ * is all of it: the runner gains nothing from trust. */
 #include "net/ring_priv.h"
 
 #include <errno.h>
@@ -281,8 +281,8 @@ pause_cpu(void)
 #endif
 }
 
-/* Spins for a few microseconds.  Success raises the score, failure lowers it; without a score (the two
- * sides share a core, or tasks come rarely) it is tried only now and then. */
+/* Spins for a few microseconds.  Success raises the score, failure lowers it; without a score (the
+ * two sides share a core, or tasks come rarely) it is tried only now and then. */
 static bool
 spin(struct ring *r)
 {
@@ -300,7 +300,8 @@ spin(struct ring *r)
     return false;
 }
 
-/* Announces the sleep, looks again, sleeps while *word is seen: a change in between makes the call return. */
+/* Announces the sleep, looks again, sleeps while *word is seen: a change in between makes the call
+ * return. */
 static void
 doze(struct ring *r, uint32_t why, _Atomic uint32_t *word, uint32_t seen)
 {

@@ -1,4 +1,5 @@
-/* ring_priv -- layout of the two memories.  Every word that is written often has a cache line of its own. */
+/* ring_priv -- layout of the two memories.  Every word that is written often has a cache line of
+ * its own. */
 #ifndef NET_RING_PRIV_H
 #define NET_RING_PRIV_H
 #include <stdatomic.h>

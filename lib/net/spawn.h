@@ -2,8 +2,8 @@
  * spawn -- what an executor and its zygote say to each other: frames (frame.h) on the zygote's only
  * socket, which is descriptor SPAWN_FD of the zygote.
  *
- * The zygote is the janitor, too: when its socket closes (the executor ended or was killed) it removes
- * all registered paths with everything below them, and exits.
+ * The zygote is the janitor, too: when its socket closes (the executor ended or was killed) it
+ * removes all registered paths with everything below them, and exits.
  */
 #ifndef NET_SPAWN_H
 #define NET_SPAWN_H

@@ -1,5 +1,5 @@
-/* timer -- the loop's timers: a binary heap, the nearest first.  A timer knows its place, so stopping
- * one needs no search. */
+/* timer -- the loop's timers: a binary heap, the nearest first.  A timer knows its place, so
+ * stopping one needs no search. */
 #include <limits.h>
 #include <stdlib.h>
 

@@ -1,5 +1,5 @@
-/* Fuzz target: memory B as a hostile runner may leave it.  The input is a list of writes into it; between
- * them the executor sends, receives and looks.  It must never read or write outside. */
+/* Fuzz target: memory B as a hostile runner may leave it.  The input is a list of writes into it;
+ * between them the executor sends, receives and looks.  It must never read or write outside. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
