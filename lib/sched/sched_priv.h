@@ -50,7 +50,7 @@ struct sched__stage {
     bool buried;   /* freed at the end of the step */
     uint16_t version; /* counts how often its input changed under it */
     uint32_t first, n; /* partitions [first, first + n) */
-    uint32_t cursor;   /* tasks below were handed out */
+    uint32_t cursor;   /* tasks before it were handed out */
     uint32_t again, again_last;
     uint32_t n_done, n_running, n_failed;
     uint32_t missing;   /* parents that are not complete */
@@ -63,9 +63,7 @@ struct sched__stage {
     struct sched__stage *grave_next;
     struct sched__stage **parents, **children;
     uint32_t n_parents, n_children, cap_children;
-    struct sched__task *tasks;
-    void *map; /* that holds them, if they are many */
-    size_t map_bytes;
+    struct sched__task *tasks; /* those behind the cursor are not written yet */
 };
 struct sched__job {
     uint32_t id;
@@ -135,6 +133,12 @@ static inline struct sched__task *
 sched__task(const struct sched__stage *st, uint32_t partition)
 {
     return &st->tasks[partition - st->first];
+}
+/* The task, NULL if the stage has none such or hasn't handed it out yet. */
+static inline struct sched__task *
+sched__known(const struct sched__stage *st, uint32_t partition)
+{
+    return st && partition >= st->first && partition - st->first < st->cursor ? sched__task(st, partition) : NULL;
 }
 void sched__submit(struct sched *s, uint32_t job, const struct plan *plan);
 void sched__cancel(struct sched *s, uint32_t job);

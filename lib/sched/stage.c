@@ -55,8 +55,11 @@ sched__next(struct sched *s, uint32_t *ret_partition)
 {
     struct sched__stage *st = s->list_first;
 
-    if (st)
-        *ret_partition = st->first + (st->again != SCHED__NONE ? st->again : st->cursor);
+    if (!st)
+        return NULL;
+    if (st->again == SCHED__NONE)
+        st->tasks[st->cursor] = (struct sched__task){ .state = SCHED__FRESH };
+    *ret_partition = st->first + (st->again != SCHED__NONE ? st->again : st->cursor);
     return st;
 }
 
@@ -96,32 +99,24 @@ push_again(struct sched *s, struct sched__stage *st, uint32_t partition)
 /* ---- stages */
 enum { HUGE_PAGE = 2 << 20 };
 
-/* A zeroed table.  A large one asks for huge pages: with small ones a task costs a quarter more, all of it
- * page faults. */
-static void
-tasks_new(struct sched__stage *st)
+/* A table whose tasks are written when they are handed out (sched__next): none behind the cursor may be read.
+ * A large one asks for huge pages: with small ones a task costs a quarter more, all of it page faults. */
+static struct sched__task *
+tasks_new(uint32_t n)
 {
-    size_t bytes = (size_t)st->n * sizeof *st->tasks;
+    size_t bytes = (size_t)n * sizeof(struct sched__task);
+    void *p;
 
     if (bytes < 2 * HUGE_PAGE) {
-        st->tasks = calloc(st->n, sizeof *st->tasks);
-        ASSERT(st->tasks != NULL);
-        return;
+        p = malloc(bytes);
+    } else {
+        bytes = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+        p = aligned_alloc(HUGE_PAGE, bytes);
+        if (p)
+            (void)madvise(p, bytes, MADV_HUGEPAGE); /* or not: it is only slower */
     }
-    st->map_bytes = bytes + HUGE_PAGE;
-    st->map = mmap(NULL, st->map_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    ASSERT(st->map != MAP_FAILED);
-    st->tasks = (void *)(((uintptr_t)st->map + HUGE_PAGE - 1) & ~((uintptr_t)HUGE_PAGE - 1));
-    (void)madvise(st->tasks, bytes, MADV_HUGEPAGE); /* or not: it is only slower */
-}
-
-static void
-tasks_free(struct sched__stage *st)
-{
-    if (st->map)
-        (void)munmap(st->map, st->map_bytes);
-    else
-        free(st->tasks);
+    ASSERT(p != NULL);
+    return p;
 }
 
 static struct sched__stage *
@@ -135,7 +130,7 @@ stage_new(struct sched *s, const struct plan_stage *from, uint32_t first, uint32
     st->first = first;
     st->n = n;
     st->again = SCHED__NONE;
-    tasks_new(st);
+    st->tasks = tasks_new(n);
     st->parents = calloc(from->n_parents + 1, sizeof(struct sched__stage *));
     ASSERT(st->parents != NULL);
     for (uint32_t i = 0; i < from->n_parents; i++) {
@@ -163,7 +158,7 @@ stage_new(struct sched *s, const struct plan_stage *from, uint32_t first, uint32
 static void
 stage_free(struct sched__stage *st)
 {
-    tasks_free(st);
+    free(st->tasks);
     free(st->parents);
     free(st->children);
     free(st);

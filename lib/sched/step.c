@@ -219,12 +219,12 @@ done(struct sched *s, const struct sched_event *ev)
 {
     struct sched__stage *st = sched__stage(s, ev->stage);
     struct sched__entry e = { ev->stage, ev->partition, ev->attempt };
+    struct sched__task *t = sched__known(st, ev->partition);
 
-    if (!st || ev->partition < st->first || ev->partition - st->first >= st->n) {
+    if (!t) {
         refuse(s, ev, NULL);
         return;
     }
-    struct sched__task *t = sched__task(st, ev->partition);
     if (planted(s, st, t, ev))
         return;
     if (!is_current(s, t, ev)) {
@@ -293,19 +293,17 @@ static void
 output_lost(struct sched *s, const struct sched_event *ev)
 {
     struct sched__stage *st = sched__stage(s, ev->stage);
-    struct sched__entry e = { ev->stage, ev->partition, 0 };
+    struct sched__task *t = sched__known(st, ev->partition);
 
-    if (!st || !st->shuffle || ev->partition >= st->n ||
-        st->tasks[ev->partition].state != SCHED__ACCEPTED ||
-        st->tasks[ev->partition].generation != ev->generation) {
+    if (!t || !st->shuffle || t->state != SCHED__ACCEPTED || t->generation != ev->generation) {
         s->count.stale++;
         return;
     }
-    e.attempt = st->tasks[ev->partition].accepted;
+    struct sched__entry e = { ev->stage, ev->partition, t->accepted };
     sched__output_lost(s, st, ev->partition);
-    if (st->tasks[ev->partition].generation <= s->opts.max_lost)
+    if (t->generation <= s->opts.max_lost)
         return;
-    st->tasks[ev->partition].failures = st->tasks[ev->partition].lost = 0;
+    t->failures = t->lost = 0;
     sched__fail(s, st, SCHED_TASK_LOST, ERR_LOST, &e);
 }
 

@@ -357,13 +357,13 @@ check_stage(struct world *w, const struct sched__stage *st)
 {
     uint32_t in[4] = { 0 }, again = 0, missing = 0, last = SCHED__NONE;
 
-    for (uint32_t i = 0; i < st->n; i++)
+    for (uint32_t i = 0; i < st->cursor; i++)
         in[st->tasks[i].state]++;
     for (uint32_t i = st->again; i != SCHED__NONE && again <= st->n; i = st->tasks[i].next, again++)
         last = i;
     for (uint32_t i = 0; i < st->n_parents; i++)
         missing += st->parents[i]->n_done < st->parents[i]->n;
-    if (in[SCHED__FRESH] != st->n - st->cursor || in[SCHED__AGAIN] != again || in[SCHED__LAUNCHED] != st->n_running ||
+    if (in[SCHED__FRESH] > 0 || in[SCHED__AGAIN] != again || in[SCHED__LAUNCHED] != st->n_running ||
         in[SCHED__ACCEPTED] != st->n_done || (again > 0 && last != st->again_last))
         broken(w, "stage %u has lost count of its tasks", st->id);
     if (missing != st->missing)
