@@ -144,8 +144,46 @@ static struct shuffle_opts
 opts_of(struct stage *s, uint32_t partition)
 {
     return (struct shuffle_opts){ .stage = 7, .maps = s->maps, .partition = partition, .partitions = s->partitions,
-                                  .merge = { s->schema, s->by_key, s->descending }, .open = open_map,
-                                  .spill_open = open_spill, .arg = s };
+                                  .merge = { s->schema, s->by_key, s->descending }, .open = open_map, .arg = s };
+}
+
+/* A partition being read. */
+struct reading {
+    struct arena a;
+    struct merge_bound bound;
+    struct merge_set *set;
+    struct merge *m;
+    uint64_t bytes;
+};
+
+static struct err *
+open_reading(const struct shuffle_opts *o, struct budget *b, struct reading *r)
+{
+    struct merge_set_opts mo = { .merge = o->merge, .bound = o->merge.by_key ? &r->bound : NULL, .budget = b,
+                                 .spill_open = open_spill, .arg = o->arg };
+
+    *r = (struct reading){ 0 };
+    NO_ERR(merge_set_new(&mo, &r->set));
+    TRY(shuffle_fetch(o, &r->a, r->set, &r->bound, &r->bytes));
+    return merge_set_open(r->set, &r->m);
+}
+
+static void
+close_reading(struct reading *r)
+{
+    merge_set_free(r->set);
+    arena_fini(&r->a);
+}
+
+/* Opens and closes. */
+static struct err *
+try_open(const struct shuffle_opts *o)
+{
+    struct reading r;
+    struct err *e = open_reading(o, NULL, &r);
+
+    close_reading(&r);
+    return e;
 }
 
 static bool
@@ -163,15 +201,14 @@ static uint32_t
 read_partition(struct stage *s, struct budget *b, uint32_t partition, uint32_t at)
 {
     struct shuffle_opts o = opts_of(s, partition);
-    struct shuffle *sh = NULL;
+    struct reading in;
     struct merge_rows r;
     uint32_t n = 0, bad = 0;
 
-    o.budget = b;
-    NO_ERR(shuffle_open(&o, &sh));
-    CU_ASSERT_FATAL(sh != NULL);
+    NO_ERR(open_reading(&o, b, &in));
+    CU_ASSERT_FATAL(in.m != NULL);
     for (;;) {
-        NO_ERR(merge_next(shuffle_merge(sh), &r));
+        NO_ERR(merge_next(in.m, &r));
         if (r.cols.n == 0)
             break;
         CU_ASSERT_FATAL(at + n + r.cols.n <= s->rows);
@@ -180,8 +217,8 @@ read_partition(struct stage *s, struct budget *b, uint32_t partition, uint32_t a
         n += r.cols.n;
     }
     EQ_U64(bad, 0);
-    EQ_U64(n > 0 && !shuffle_bytes(sh), 0);
-    shuffle_close(sh);
+    EQ_U64(n > 0 && !in.bytes, 0);
+    close_reading(&in);
     return n;
 }
 
@@ -263,17 +300,17 @@ static struct err *
 read_damaged(struct stage *s, off_t at, uint32_t p)
 {
     struct shuffle_opts o = opts_of(s, p);
-    struct shuffle *sh = NULL;
+    struct reading in;
     struct merge_rows r = { .cols.n = 1 };
     unsigned char c;
 
     CU_ASSERT_FATAL(pread(s->fd[2], &c, 1, at) == 1);
     c ^= 4;
     CU_ASSERT_FATAL(pwrite(s->fd[2], &c, 1, at) == 1);
-    struct err *e = shuffle_open(&o, &sh);
+    struct err *e = open_reading(&o, NULL, &in);
     while (!e && r.cols.n)
-        e = merge_next(shuffle_merge(sh), &r);
-    shuffle_close(sh);
+        e = merge_next(in.m, &r);
+    close_reading(&in);
     return e;
 }
 
@@ -302,22 +339,21 @@ static void
 what_does_not_fit_is_refused(void)
 {
     struct stage s = { .schema = { BLOCK_U64, BLOCK_U64 }, .maps = 3, .partitions = 4, .rows = 1000 };
-    struct shuffle *sh = NULL;
 
     stage_init(&s, 300, 1);
     struct shuffle_opts o = opts_of(&s, 0);
     o.merge.schema.val = BLOCK_F64;
-    IS_ERR(shuffle_open(&o, &sh), ERR_CORRUPT, "has columns of kinds 1 and 1, not 1 and 3");
+    IS_ERR(try_open(&o), ERR_CORRUPT, "has columns of kinds 1 and 1, not 1 and 3");
     o = opts_of(&s, 0);
     o.merge.by_key = true;
-    IS_ERR(shuffle_open(&o, &sh), ERR_CORRUPT, "has no first keys");
+    IS_ERR(try_open(&o), ERR_CORRUPT, "has no first keys");
     o = opts_of(&s, 0);
     o.partitions = 2;
-    IS_ERR(shuffle_open(&o, &sh), ERR_CORRUPT, "has rows for partition 3, but there are only 2");
+    IS_ERR(try_open(&o), ERR_CORRUPT, "has rows for partition 3, but there are only 2");
     close(s.fd[1]);
     s.fd[1] = -1;
     o = opts_of(&s, 0);
-    IS_ERR(shuffle_open(&o, &sh), ERR_LOST, "map 1 of stage 7 for partition 0: executor 3 is gone");
+    IS_ERR(try_open(&o), ERR_LOST, "map 1 of stage 7 for partition 0: executor 3 is gone");
     stage_fini(&s);
 }
 
@@ -326,16 +362,14 @@ no_files_stay_open(void)
 {
     struct stage s = { .schema = { BLOCK_U64, BLOCK_U64 }, .maps = 4, .partitions = 2, .rows = 100 };
     struct shuffle_opts o;
-    struct shuffle *sh = NULL;
 
     stage_init(&s, 300, 1);
     int before = dup(0);
     close(before);
     o = opts_of(&s, 1);
-    NO_ERR(shuffle_open(&o, &sh));
-    shuffle_close(sh);
+    NO_ERR(try_open(&o));
     o.merge.schema.val = BLOCK_STR;
-    IS_ERR(shuffle_open(&o, &sh), ERR_CORRUPT, "has columns");
+    IS_ERR(try_open(&o), ERR_CORRUPT, "has columns");
     int after = dup(0);
     close(after);
     EQ_U64(after, before);

@@ -5,15 +5,6 @@
 
 #include "base/file.h"
 
-struct shuffle {
-    struct shuffle_opts opts;
-    struct arena arena; /* keys of the range */
-    struct merge_bound bound;
-    struct merge_set *set;
-    struct merge *merge;
-    uint64_t bytes;
-};
-
 struct err *
 shuffle__blame(struct err *e, const struct shuffle_opts *o, uint32_t map)
 {
@@ -73,83 +64,47 @@ find_blocks(const struct shuffle_opts *o, const struct block_run *r, const struc
 }
 
 static struct err *
-add_map(struct shuffle *s, uint32_t map)
+add_map(const struct shuffle_opts *o, uint32_t map, const struct merge_bound *b, struct merge_set *into,
+        uint64_t *bytes)
 {
     struct arena names = { 0 };
     struct block_run *r = NULL;
     uint32_t from, to;
     int fd = -1;
-    struct err *e = shuffle__open_map(&s->opts, map, &names, &fd, &r);
+    struct err *e = shuffle__open_map(o, map, &names, &fd, &r);
 
     arena_fini(&names);
     if (e)
         return e;
-    find_blocks(&s->opts, r, &s->bound, &from, &to);
+    find_blocks(o, r, b, &from, &to);
     for (uint32_t i = from; i < to; i++)
-        s->bytes += block_run_entry(r, i)->bytes;
+        *bytes += block_run_entry(r, i)->bytes;
     /* Not blamed on this map: a pass over the ones before may fail here, and names its file. */
-    return merge_set_add(s->set, r, fd, from, to);
+    return merge_set_add(into, r, fd, from, to);
 }
 
 static struct err *
-open_all(struct shuffle *s)
+fetch(const struct shuffle_opts *o, struct arena *a, struct merge_set *into, struct merge_bound *bound,
+      uint64_t *ret_bytes)
 {
-    const struct shuffle_opts *o = &s->opts;
-    struct merge_set_opts mo = { .merge = o->merge, .bound = o->merge.by_key ? &s->bound : NULL, .codec = o->codec,
-                                 .codecs = o->codecs, .budget = o->budget, .spill_open = o->spill_open,
-                                 .arg = o->arg };
+    uint64_t bytes = 0;
 
     if (o->merge.by_key)
-        TRY(shuffle__range(o, &s->arena, &s->bound));
-    TRY(merge_set_new(&mo, &s->set));
+        TRY(shuffle__range(o, a, bound));
     for (uint32_t map = 0; map < o->maps; map++)
-        TRY(add_map(s, map));
-    return merge_set_open(s->set, &s->merge);
+        TRY(add_map(o, map, bound, into, &bytes));
+    *ret_bytes = bytes;
+    return NULL;
 }
 
 struct err *
-shuffle_open(const struct shuffle_opts *opts, struct shuffle **ret)
+shuffle_fetch(const struct shuffle_opts *opts, struct arena *a, struct merge_set *into,
+              struct merge_bound *ret_bound, uint64_t *ret_bytes)
 {
     ASSERT(opts->partition < opts->partitions);
-    struct shuffle *s = calloc(1, sizeof *s);
-
-    if (!s)
-        abort();
-    s->opts = *opts;
-    struct err *e = open_all(s);
-    if (e)
-        shuffle_close(s);
-    else
-        *ret = s;
-    return err_wrap_take(e, "opening partition %u of stage %u", opts->partition, opts->stage);
-}
-
-struct merge *
-shuffle_merge(const struct shuffle *s)
-{
-    return s->merge;
-}
-
-uint64_t
-shuffle_bytes(const struct shuffle *s)
-{
-    return s->bytes;
-}
-
-uint64_t
-shuffle_spilled(const struct shuffle *s)
-{
-    return merge_set_spilled(s->set);
-}
-
-void
-shuffle_close(struct shuffle *s)
-{
-    if (!s)
-        return;
-    merge_set_free(s->set);
-    arena_fini(&s->arena);
-    free(s);
+    TRY_OR(fetch(opts, a, into, ret_bound, ret_bytes), "opening partition %u of stage %u", opts->partition,
+           opts->stage);
+    return NULL;
 }
 
 /* Reads every block of a map output. */

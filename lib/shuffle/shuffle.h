@@ -9,7 +9,7 @@
  * Errors: sentences name map, stage and partition.  ERR_CORRUPT from a map output can be mended by running that map
  * again: shuffle_find_bad says which.
  *
- * Owner: the task.  Threads: one.
+ * Owner: nobody, there is no state.  Threads: any.
  */
 #ifndef SHUFFLE_SHUFFLE_H
 #define SHUFFLE_SHUFFLE_H
@@ -20,24 +20,18 @@ struct shuffle_opts {
     uint32_t maps;
     uint32_t partition, partitions; /* ours, and how many there are */
     struct merge_opts merge;        /* by_key: a sort */
-    const struct block_codec *codec;         /* of spilled runs, NULL: none */
-    const struct block_codec *const *codecs; /* for reading, NULL-terminated, or NULL */
-    struct budget *budget;                   /* NULL: no limit */
-    /* The output of a map: a file of our own to read, and what to call it (in a). */
+    const struct block_codec *const *codecs; /* NULL-terminated, or NULL */
+    /* The output of a map: a file of our own to read, and what to call it (in a).  A sort asks twice for each: for the
+     * footers of all of them first, then for the rows. */
     struct err *(*open)(void *arg, uint32_t map, int *ret_fd, struct arena *a, char **ret_name);
-    struct err *(*spill_open)(void *arg, int *ret_fd); /* as in merge_set.h */
-    void *arg;                                         /* of both */
+    void *arg;
 };
 
-struct shuffle;
-/* Reads footers; a merge of all rows of the partition is ready then. */
-struct err *shuffle_open(const struct shuffle_opts *opts, struct shuffle **ret) MUST_USE;
-/* Owned by the shuffle. */
-struct merge *shuffle_merge(const struct shuffle *s);
-/* Bytes of map outputs that belong to the partition, and bytes written to spill files so far. */
-uint64_t shuffle_bytes(const struct shuffle *s);
-uint64_t shuffle_spilled(const struct shuffle *s);
-void shuffle_close(struct shuffle *s); /* NULL is allowed */
+/* Adds what the map outputs have for the partition to a set made for opts->merge, in map order.  A sort's *ret_bound,
+ * which the set was made with, becomes the partition's range (its strings live in a); else it is left alone.
+ * *ret_bytes: bytes of the blocks that are to be read. */
+struct err *shuffle_fetch(const struct shuffle_opts *opts, struct arena *a, struct merge_set *into,
+                          struct merge_bound *ret_bound, uint64_t *ret_bytes) MUST_USE;
 
 /* After ERR_CORRUPT: reads everything again, map by map.  *ret_map is the first whose output can't be read, UINT32_MAX
  * if all can. */
