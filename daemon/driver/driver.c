@@ -77,9 +77,10 @@ accept_task(struct driver *d, const struct sched_action *a)
     s->accepted++;
     driver__accs_merge(&d->accs, s, a->partition, r);
     d->totals.spill_bytes += r->spill_bytes;
-    d->totals.input_bytes += r->in_bytes;
-    if (plan_branch_of(&s->plan, a->partition)->source != PLAN_SRC_SHUFFLE)
+    if (plan_branch_of(&s->plan, a->partition)->source != PLAN_SRC_SHUFFLE) {
+        d->totals.input_bytes += r->in_bytes;
         d->totals.input_records += r->in_rows;
+    }
     d->totals.bad_records += r->bad_rows;
     if (!s->result)
         d->totals.shuffle_write_bytes += r->out_bytes;

@@ -107,6 +107,8 @@ flush_pending(struct executor *x, unsigned i)
 struct err *
 executor_launch(struct executor *x, unsigned i, const struct wire_task *t)
 {
+    if (slot_of(x, i)->down) /* lost with the rest of the slot, as the driver will hear at once */
+        return NULL;
     if (runners_empty(x->runners, i))
         TRY(spawn(x, i));
     TRY(send_stage(x, i, t->stage));
@@ -264,6 +266,7 @@ on_report(void *arg, struct err *e)
     while (*p != d)
         p = &(*p)->next;
     *p = d->next;
+    x->slot[d->slot].down = false;
     if (d->slot == x->o.slots)
         x->up->main_down(x->arg, e);
     else
@@ -288,6 +291,7 @@ on_death(void *arg, unsigned i, const struct runner_death *rd)
     if (t)
         d->task = *t;
     s->head = s->n = s->given = s->n_sent = 0;
+    s->down = true;
     struct crash_report_opts o = { .symbolise = x->o.symbolise, .module_fd = x->o.module_fd,
                                    .module_name = x->o.module_name, .timeout_ns = x->o.timeout_ns,
                                    .data_limit = x->o.data_limit, .input_name = input_name, .done = on_report, .arg = d };

@@ -146,8 +146,8 @@ open_spill(void *arg, int *ret_fd)
 }
 
 /* Map outputs come WIRE_OPEN_MAX at a time; the ones not asked for yet wait here. */
-static struct err *
-open_map(void *arg, uint32_t map, int *ret_fd, struct arena *a, char **ret_name)
+struct err *
+runner__open_map(void *arg, uint32_t map, int *ret_fd, struct arena *a, char **ret_name)
 {
     struct runner *r = arg;
     struct maps *m = &r->maps;
@@ -195,7 +195,7 @@ open_runs(void *arg, const struct plan_branch *b, uint32_t partition, const stru
     struct runner *r = arg;
 
     r->maps = (struct maps){ .stage = b->parent, .total = b->parent_maps };
-    return runner__fetch(r, open_map, b, partition, order, into, bound);
+    return runner__fetch(r, b, partition, order, into, bound);
 }
 
 static void
@@ -271,6 +271,8 @@ run_task(struct runner *r, const struct wire_task *t)
 
     r->task = *t;
     r->lost_stage = UINT32_MAX;
+    r->fetch.maps = 0;
+    r->fetched = 0;
     r->rec->task.stage = t->stage;
     r->rec->task.partition = t->partition;
     r->rec->task.attempt = t->attempt;
@@ -289,6 +291,9 @@ run_task(struct runner *r, const struct wire_task *t)
         d.err = err_new(ERR_CORRUPT, "stage %u has no partition %u", t->stage, t->partition);
     else
         d.err = flow_run_task(&r->world, &items, &ft, &r->budget, &r->a, &d.result);
+    if (d.err && d.err->code == ERR_CORRUPT)
+        runner__find_lost(r);
+    d.result.in_bytes += r->fetched;
     d.lost_stage = r->lost_stage;
     d.lost_map = r->lost_map;
     answer(r, &d);

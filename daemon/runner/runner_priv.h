@@ -6,6 +6,7 @@
 #include "flow/module.h"
 #include "flow/wire.h"
 #include "net/frame.h"
+#include "shuffle/shuffle.h"
 
 struct ring;
 struct recorder;
@@ -35,6 +36,8 @@ struct runner {
     uint32_t n_stages;
     struct wire_task task;   /* the one that runs */
     struct maps maps;
+    struct shuffle_opts fetch; /* the last one; maps 0: none in this attempt */
+    uint64_t fetched;          /* bytes of map outputs in this attempt */
     uint32_t lost_stage, lost_map;
     struct arena a;          /* of the attempt */
     struct arena process;
@@ -43,12 +46,15 @@ struct runner {
 
 /* An error that the other side answered; failing to talk ends the process. */
 struct err *runner__call(struct runner *r, uint32_t type, const struct buf *b, struct frame *ret_f, struct get *ret_g);
+/* The output of a map task, as the shuffle room asks for it. */
+struct err *runner__open_map(void *arg, uint32_t map, int *ret_fd, struct arena *a, char **ret_name);
 void runner__drop_maps(struct maps *m);
 _Noreturn void runner__main(struct runner *r);
 
 /* wiring.c: the only file that names plugins and the shuffle room */
 void runner__plugins(struct flow_world *w);
-typedef struct err *runner_open_fn(void *arg, uint32_t map, int *ret_fd, struct arena *a, char **ret_name);
-struct err *runner__fetch(struct runner *r, runner_open_fn *open, const struct plan_branch *b, uint32_t partition,
+struct err *runner__fetch(struct runner *r, const struct plan_branch *b, uint32_t partition,
                           const struct merge_opts *order, struct merge_set *into, struct merge_bound *bound);
+/* After ERR_CORRUPT: finds out which map output is damaged, for r->lost_*. */
+void runner__find_lost(struct runner *r);
 #endif

@@ -1,39 +1,47 @@
 /* wiring -- the only file of the runner that names plugins and the shuffle room. */
-#include <unistd.h>
-
 #include "flow/merge_set.h"
 #include "format/text/text.h"
 #include "runner/runner_priv.h"
+#include "shuffle/shuffle.h"
+
+static const struct block_codec *const codecs[] = { NULL };
+static const struct stream_codec *const streams[] = { NULL };
 
 void
 runner__plugins(struct flow_world *w)
 {
-    static const struct block_codec *const codecs[] = { NULL };
-    static const struct stream_codec *const streams[] = { NULL };
-
     w->codecs = codecs;
     w->streams = streams;
     w->text = &format_text;
 }
 
 struct err *
-runner__fetch(struct runner *r, runner_open_fn *open, const struct plan_branch *b, uint32_t partition,
-              const struct merge_opts *order, struct merge_set *into, struct merge_bound *bound)
+runner__fetch(struct runner *r, const struct plan_branch *b, uint32_t partition, const struct merge_opts *order,
+              struct merge_set *into, struct merge_bound *bound)
 {
-    for (uint32_t i = 0; i < b->parent_maps; i++) {
-        struct block_run *run;
-        char *name;
-        int fd;
-        uint32_t from, to;
+    struct shuffle_opts o = { .stage = b->parent, .maps = b->parent_maps, .partition = partition, .partitions = b->n,
+                              .merge = *order, .codecs = codecs, .open = runner__open_map, .arg = r };
+    uint64_t bytes = 0;
 
-        TRY(open(r, i, &fd, &r->a, &name));
-        struct err *e = block_run_open(fd, name, r->world.codecs, &run);
-        if (e) {
-            close(fd);
-            return e;
-        }
-        block_run_partition(run, partition, &from, &to);
-        TRY(merge_set_add(into, run, fd, from, to));
+    r->maps = (struct maps){ .stage = b->parent, .total = b->parent_maps };
+    r->fetch = o;
+    struct err *e = shuffle_fetch(&o, &r->a, into, bound, &bytes);
+    r->fetched += bytes;
+    return e;
+}
+
+void
+runner__find_lost(struct runner *r)
+{
+    uint32_t map;
+
+    if (r->lost_stage != UINT32_MAX || r->fetch.maps == 0)
+        return;
+    runner__drop_maps(&r->maps);
+    struct err *e = shuffle_find_bad(&r->fetch, &map);
+    if (!e && map != UINT32_MAX) {
+        r->lost_stage = r->fetch.stage;
+        r->lost_map = map;
     }
-    return NULL;
+    err_free(e);
 }

@@ -40,11 +40,15 @@ hash_load8(const char *p)
     return v;
 }
 
-/* The low n bytes of v, the rest zero; n is 0..8.  One bzhi where the target has it. */
+/* The low n bytes of v, the rest zero; all of v for n > 8.  Without a branch: lengths of words can't be predicted. */
 static inline uint64_t
 hash_low(uint64_t v, size_t n)
 {
+#ifdef __BMI2__
+    return __builtin_ia32_bzhi_di(v, n < 8 ? n * 8 : 64);
+#else
     return n >= 8 ? v : v & ((1ull << (n * 8)) - 1);
+#endif
 }
 
 /* A string of at most 16 bytes as two zero-padded words. */
@@ -52,7 +56,7 @@ static inline void
 hash_key16(const char *p, size_t n, uint64_t *ret_lo, uint64_t *ret_hi)
 {
     *ret_lo = hash_low(hash_load8(p), n);
-    *ret_hi = n <= 8 ? 0 : hash_low(hash_load8(p + 8), n - 8);
+    *ret_hi = hash_low(hash_load8(p + 8), n > 8 ? n - 8 : 0);
 }
 
 static inline uint64_t

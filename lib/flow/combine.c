@@ -408,32 +408,28 @@ struct key {
     uint64_t lo, hi, hash;
 };
 
-/* The slot of a key; *ret_new when it was not there and has been taken.  NULL: no room for the bytes of a long key,
- * or a cluster reached the end. */
-static inline __attribute__((always_inline)) struct slot *
-find(struct combine *c, bool str, const struct key *k, const struct block_str *text, bool *ret_new)
+/* The slot of a key that is not where it should be: further up, a long string, or new (*ret_new: it has been taken).
+ * NULL: no room for the bytes of a long key, or a cluster reached the end. */
+static __attribute__((noinline)) struct slot *
+find_slow(struct combine *c, bool str, const struct key *k, const struct block_str *text, bool *ret_new)
 {
     struct slot *s = c->slot + (k->hash >> c->shift);
     uint32_t len1 = str ? (uint32_t)text->n + 1 : 1;
 
     *ret_new = false;
-    for (;; s++) {
-        if (s->lo == k->lo && s->len1 == len1) {
-            if (!str)
+    for (; s->len1; s++) {
+        if (s->lo != k->lo || s->len1 != len1)
+            continue;
+        if (len1 <= 17) {
+            if (s->hi == k->hi)
                 return s;
-            if (__builtin_expect(len1 <= 17, 1)) {
-                if (__builtin_expect(s->hi == k->hi, 1))
-                    return s;
-            } else if (s->tag == (uint32_t)k->hash && !memcmp((const char *)s->hi, text->p, text->n)) {
-                return s;
-            }
+        } else if (s->tag == (uint32_t)k->hash && !memcmp((const char *)s->hi, text->p, text->n)) {
+            return s;
         }
-        if (!s->len1)
-            break;
     }
-    if (__builtin_expect(s >= c->slot + ((size_t)1 << c->bits) + TAIL - 1, 0))
+    if (s >= c->slot + ((size_t)1 << c->bits) + TAIL - 1)
         return NULL; /* the last slot stays free: it ends the search */
-    if (str && len1 > 17) {
+    if (len1 > 17) {
         char *p = text_copy(c, text->p, text->n, false);
 
         if (!p)
@@ -448,6 +444,20 @@ find(struct combine *c, bool str, const struct key *k, const struct block_str *t
     c->n++;
     *ret_new = true;
     return s;
+}
+
+static inline __attribute__((always_inline)) struct slot *
+find(struct combine *c, bool str, const struct key *k, const struct block_str *text, bool *ret_new)
+{
+    struct slot *s = c->slot + (k->hash >> c->shift);
+    uint32_t len1 = str ? (uint32_t)text->n + 1 : 1;
+
+    /* One branch for the three: they differ together. */
+    if (__builtin_expect((s->lo == k->lo) & (s->hi == k->hi) & (s->len1 == len1), 1)) {
+        *ret_new = false;
+        return s;
+    }
+    return find_slow(c, str, k, text, ret_new);
 }
 
 static inline __attribute__((always_inline)) void
