@@ -1,11 +1,13 @@
 /* wiring -- the only file of the runner that names plugins and the shuffle room. */
+#include "codec/lz4/lz4.h"
+#include "codec/zlib/zlib.h"
 #include "flow/merge_set.h"
 #include "format/text/text.h"
 #include "runner/runner_priv.h"
 #include "shuffle/shuffle.h"
 
-static const struct block_codec *const codecs[] = { NULL };
-static const struct stream_codec *const streams[] = { NULL };
+static const struct block_codec *const codecs[] = { &codec_lz4, &codec_zlib, NULL };
+static const struct stream_codec *const streams[] = { &codec_gzip, NULL };
 
 void
 runner__plugins(struct flow_world *w)
