@@ -560,6 +560,36 @@ test_lost_for_ever(void)
     close_desk(&d);
 }
 
+/* A reducer that finds its input lost is not itself at fault, however often. */
+static void
+test_input_lost(void)
+{
+    struct desk d;
+
+    open_desk(&d, &(struct sched_opts){ .max_lost = 3 });
+    up(&d, 0, 1);
+    submit(&d, 1, 2, (uint32_t[]){ 9, 1 }, 1);
+    for (uint32_t p = 0; p < 9; p++) {
+        d.now += 50 * MS;
+        done(&d, 1, 0, p, 0, ERR_NONE);
+    }
+    for (uint32_t p = 0; p < 9; p++) {
+        d.now += 50 * MS;
+        step(&d, (struct sched_event){ .kind = SCHED_OUTPUT_LOST, .partition = p });
+        done(&d, 1, 1, 0, p, ERR_LOST);
+        d.now += 50 * MS;
+        done(&d, 1, 0, p, 1, ERR_NONE);
+        EQ_U64(nth(&d, SCHED_LAUNCH, 0)->stage, 1);
+    }
+    for (uint32_t g = 0; g < 3; g++) { /* one output, again and again */
+        step(&d, (struct sched_event){ .kind = SCHED_OUTPUT_LOST, .partition = 5, .generation = 1 + g });
+        EQ_U64(count(&d, SCHED_JOB_END), g == 2 ? 1 : 0);
+        done(&d, 1, 1, 0, 9 + g, ERR_LOST);
+        done(&d, 1, 0, 5, 2 + g, ERR_NONE);
+    }
+    close_desk(&d);
+}
+
 static const struct unit_test tests[] = {
     { "order.stages_and_partitions", test_in_order },
     { "order.reuses_shuffles", test_reuse },
@@ -573,6 +603,7 @@ static const struct unit_test tests[] = {
     { "gate.refuses_stale", test_stale },
     { "gate.output_lost", test_output_lost },
     { "gate.lineage", test_lineage },
+    { "gate.input_lost", test_input_lost },
     { "gate.rows_changed", test_rows_changed },
     { "slot.prefetch", test_prefetch },
     { "slot.down", test_slot_down },

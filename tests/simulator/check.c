@@ -343,6 +343,8 @@ check_slots(struct world *w)
 
             if (t->state != SCHED__LAUNCHED || t->slot != i || t->attempts - 1 != e->attempt)
                 broken(w, "%u.%u is in the queue of slot %u and elsewhere", e->stage, e->partition, i);
+            if (k == 0 && !sl->killing && sched__stage(s, e->stage)->live_jobs == 0)
+                broken(w, "%u.%u runs for nobody", e->stage, e->partition);
         }
     }
     if (idle > 0 && s->list_first)

@@ -71,6 +71,7 @@ story_draw(struct story *st, struct rng *r, uint8_t plant)
     st->cancels = rng_chance(r, 100000);
     st->faults_until = rng_log(r, 100 * SIM_MS, 1000 * SIM_S);
     st->opts.max_failures = rng_below(r, 2) ? 4 : 1 + rng_below(r, 10);
+    st->opts.max_lost = rng_below(r, 4) ? 0 : 1 + rng_below(r, 10);
     st->opts.task_timeout_ns = rng_below(r, 2) ? rng_log(r, SIM_S, 1000 * SIM_S) : 0;
     st->opts.prefetch_max = rng_below(r, 4) ? 0 : 1 + rng_below(r, 8);
     st->opts.plant = plant;

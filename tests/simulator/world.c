@@ -324,7 +324,7 @@ crash(struct world *w, uint32_t executor)
         world_send(w, (struct msg){ .kind = MSG_EVENT, .executor = executor,
                                     .ev = { .kind = SCHED_EXECUTOR_DOWN, .executor = executor, .epoch = x->epoch } },
                    rng_next(&w->rng) % (SIM_S / 2));
-    world_send(w, (struct msg){ .kind = MSG_START, .executor = executor }, rng_next(&w->rng) % (5 * SIM_S));
+    world_send(w, (struct msg){ .kind = MSG_START, .executor = executor }, rng_log(&w->rng, 1000, 5 * SIM_S));
 }
 
 /* The process stops and goes on later; the driver may have given it up meanwhile. */
@@ -459,7 +459,7 @@ hear(struct world *w, const struct msg *m)
         uint64_t wait = x->paused_until > w->now ? x->paused_until - w->now : 0;
 
         world_send(w, (struct msg){ .kind = MSG_RETURN, .executor = m->executor, .life = x->life },
-                   wait + rng_next(&w->rng) % SIM_S);
+                   wait + rng_log(&w->rng, 1000, SIM_S));
     }
 }
 
