@@ -71,8 +71,10 @@ work(void *arg)
     for (unsigned i = 0; i < rs->o.slots; i++)
         if (rs->slots[i].ring && ring_pending(rs->slots[i].ring))
             n += runners__drain(&rs->slots[i], ANSWERS_A_ROUND);
-    if (n && rs->ops->on_round)
+    if (rs->ops->on_round)
         rs->ops->on_round(rs->arg);
+    for (unsigned i = 0; i < rs->o.slots; i++)
+        runners_kick(rs, i); /* whatever was launched in this round and not kicked yet */
     return n > 0;
 }
 
@@ -175,8 +177,7 @@ drain_all(struct slot *s)
         if (got)
             on_frame(s, &f);
     }
-    if (runners__drain(s, UINT32_MAX) && s->rs->ops->on_round)
-        s->rs->ops->on_round(s->rs->arg);
+    runners__drain(s, UINT32_MAX);
 }
 
 void
@@ -223,14 +224,22 @@ runners_pid(const struct runners *rs, unsigned slot)
 bool
 runners_launch(struct runners *rs, unsigned slot, uint32_t type, const void *p, size_t n)
 {
-    return runners_alive(rs, slot) && ring_send(slot_of(rs, slot)->ring, type, p, n);
+    struct slot *s = slot_of(rs, slot);
+
+    if (!runners_alive(rs, slot) || !ring_send(s->ring, type, p, n))
+        return false;
+    s->kick = true;
+    return true;
 }
 
 void
 runners_kick(struct runners *rs, unsigned slot)
 {
-    if (runners_alive(rs, slot))
-        ring_kick(slot_of(rs, slot)->ring);
+    struct slot *s = slot_of(rs, slot);
+
+    if (s->kick && runners_alive(rs, slot))
+        ring_kick(s->ring);
+    s->kick = false;
 }
 
 struct err *

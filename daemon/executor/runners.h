@@ -52,7 +52,7 @@ struct runners_ops {
     void (*on_frame)(void *arg, unsigned slot, struct frame *f);
     void (*on_answer)(void *arg, unsigned slot, const struct ring_frame *f); /* from the done ring */
     void (*on_death)(void *arg, unsigned slot, const struct runner_death *d);
-    void (*on_round)(void *arg); /* may be NULL: after all pending answers of one round were delivered */
+    void (*on_round)(void *arg); /* may be NULL: once in each round of the loop, after all handlers */
     void (*on_lost)(void *arg, struct err *e); /* the zygote is gone: nothing can be spawned; takes e */
 };
 struct runners_opts {
@@ -71,8 +71,8 @@ struct err *runners_spawn(struct runners *rs, unsigned slot, uint64_t data_limit
 bool runners_alive(const struct runners *rs, unsigned slot);
 bool runners_empty(const struct runners *rs, unsigned slot);
 pid_t runners_pid(const struct runners *rs, unsigned slot); /* 0 as long as it is not known */
-/* ring_send() (false: no room now, or the slot is not alive); runners_kick() once after a number of
- * them. */
+/* ring_send(); false: no room now, or the slot is not alive.  The runner is woken at the end of the
+ * round of the loop, or at once by runners_kick(). */
 bool runners_launch(struct runners *rs, unsigned slot, uint32_t type, const void *p, size_t n) MUST_USE;
 void runners_kick(struct runners *rs, unsigned slot);
 /* frame_post() to the runner's socket. */

@@ -17,6 +17,7 @@ struct slot {
     unsigned i;
     enum slot_state state;
     bool dying;          /* nothing may be sent to it any more */
+    bool kick;           /* launched, not kicked yet */
     bool signalled;      /* it was sent a signal to end it */
     enum runner_why why;
     pid_t pid;
