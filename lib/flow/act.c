@@ -34,7 +34,7 @@ rows_add(struct rows *r, const struct block_cols *c, uint64_t most)
         for (uint64_t s = 0; kinds[i] == BLOCK_STR && s < k; s++) {
             struct block_str *v = (struct block_str *)to + s;
 
-            v->p = memcpy(arena_alloc(&r->a, v->n + BLOCK_PAD), v->p, v->n);
+            *v = flow__str_copy(&r->a, v->p, v->n);
         }
     }
     r->n += k;
@@ -134,7 +134,8 @@ reduce(struct job *j, struct plan_action *a, const struct ds *d, const td_fn *f,
     struct err *e = NULL;
     struct flow_result res = { 0 };
     struct flow_task task = { 0 };
-    struct flow_run run = { .w = j->fw, .items = j->items, .a = &j->a, .res = &res, .task = &task };
+    struct budget budget = { .limit = UINT64_MAX };
+    struct flow_run run = { .w = j->fw, .items = j->items, .a = &j->a, .res = &res, .task = &task, .budget = &budget };
     struct plan_node node = j->graph.nodes[d->node];
 
     a->act = PLAN_REDUCE;
@@ -160,9 +161,9 @@ reduce(struct job *j, struct plan_action *a, const struct ds *d, const td_fn *f,
         }
         memcpy(ret, r->col[0], z);
         if (d->out.key == BLOCK_STR) {
-            td_str *s = ret;
+            struct block_str *s = ret;
 
-            s->p = arena_memdup(&j->a, s->p, s->n);
+            *s = flow__str_copy(&j->a, s->p, s->n);
         }
         flow__user_free(u);
     }

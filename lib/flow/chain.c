@@ -7,7 +7,8 @@
 /*
  * A full out hands its final rows on and keeps the rest.  Strings that do not lie in the source's buffer are
  * copied into one of two arenas; when rows stay behind, their strings move to the other arena, so the first
- * can be emptied: memory is bounded by two batches.
+ * can be emptied.  What a filter drops was copied as well: the rows go on before the out is full when the arena
+ * has grown to FLOW_KEEP.
  */
 struct op {
     struct flow_sink sink; /* first */
@@ -28,12 +29,9 @@ op_of(td_out *o)
 static td_str
 copy_into(struct arena *a, const char *p, size_t n)
 {
-    char *q = arena_alloc(a, n + BLOCK_PAD);
+    struct block_str s = flow__str_copy(a, p, n);
 
-    if (n)
-        memcpy(q, p, n);
-    memset(q + n, 0, BLOCK_PAD);
-    return (td_str){ q, n };
+    return (td_str){ s.p, s.n };
 }
 
 static td_str
@@ -71,8 +69,7 @@ keep_tail(struct op *op, uint32_t done)
             if ((uintptr_t)s[i].p - o->lo >= o->span)
                 s[i] = copy_into(to, s[i].p, s[i].n);
     }
-    if (op->own[op->cur].chunks)
-        arena_reset(&op->own[op->cur]);
+    flow__arena_empty(&op->own[op->cur]);
     op->cur ^= 1;
     o->n = left;
     o->mark = 0;
@@ -102,7 +99,9 @@ out_full(td_out *o)
     struct op *op = op_of(o);
     uint32_t n = o->mark;
 
-    if (n == 0) { /* one record fills a whole batch: its rows can't be taken back any more */
+    if (op->u->fn->i.flags & (TD_F_BATCH | TD_F_TEXT)) {
+        n = o->n; /* nothing is taken back here */
+    } else if (n == 0) { /* one record fills a whole batch: its rows can't be taken back any more */
         n = o->n;
         o->over = 1;
     }
@@ -142,7 +141,9 @@ op_push(struct flow_sink *s, const td_batch *b)
     }
     op->u->t.bad = 0;
     op->out.mark = op->out.n;
-    if (r->task->one_record)
+    if (op->out.n == 0)
+        flow__arena_empty(&op->own[op->cur]);
+    if (r->task->one_record || op->own[op->cur].held > FLOW_KEEP)
         return op_flush(op);
     return NULL;
 }

@@ -1,7 +1,11 @@
 /* flow_priv -- what the files of flow share.  See flow.h. */
 #ifndef FLOW_PRIV_H
 #define FLOW_PRIV_H
+#include <string.h>
+
 #include "flow/flow.h"
+
+enum { FLOW_KEEP = 1 << 20 }; /* an emptied arena keeps no more */
 
 /* Takes batches; freed with the attempt's arena unless free is set. */
 struct flow_sink {
@@ -19,6 +23,8 @@ struct flow_user {
     uint32_t delta_node;     /* for flow_delta.node */
     uint32_t index;          /* place in the chain, for crash reports */
     struct arena tmp;        /* what does not fit t.tmp; until the batch ends */
+    size_t tmp_taken;        /* from the budget for it */
+    bool no_record;          /* runs outside of records: td_bad has nothing to skip */
     struct flow_user *next;  /* all of the attempt */
 };
 
@@ -33,6 +39,7 @@ struct flow_run {
     struct flow_sink *head;  /* of the chain */
     struct flow_sink **sinks; /* all of them, in order: finish and free */
     uint32_t n_sinks;
+    size_t alloced;          /* by td_alloc, from the budget */
     uintptr_t lo;            /* strings in [lo, lo + span) stay until flow__flush */
     size_t span;
     struct err *err;         /* the first error inside a push; pushes only return */
@@ -118,6 +125,28 @@ struct err *flow__output_close(struct flow_output *o);
 
 /* Rows as a fold shuffles them: one value a key, none for distinct. */
 struct block_schema flow__fold_schema(const struct plan_node *n);
+
+/* Forgets what is in it; memory for giants is freed. */
+static inline void
+flow__arena_empty(struct arena *a)
+{
+    if (a->held > FLOW_KEEP)
+        arena_fini(a);
+    else if (a->chunks)
+        arena_reset(a);
+}
+
+/* A copy with BLOCK_PAD bytes behind it that may be read. */
+static inline struct block_str
+flow__str_copy(struct arena *a, const char *p, size_t n)
+{
+    char *q = arena_alloc(a, n + BLOCK_PAD);
+
+    if (n)
+        memcpy(q, p, n);
+    memset(q + n, 0, BLOCK_PAD);
+    return (struct block_str){ q, n };
+}
 
 static inline struct block_schema
 flow__schema(struct plan_schema s)

@@ -101,29 +101,15 @@ keep_last(struct flow_fold *f, uint32_t last)
 {
     struct arena *a = &f->keep[f->cur ^= 1];
 
-    arena_reset(a); /* what the row before the last batch kept */
-    if (f->schema.key == BLOCK_STR) {
-        struct block_str s = f->skey[last];
-        char *p = arena_alloc(a, s.n + BLOCK_PAD);
-
-        if (s.n)
-            memcpy(p, s.p, s.n);
-        memset(p + s.n, 0, BLOCK_PAD);
-        f->skey[0] = (struct block_str){ p, s.n };
-    } else {
+    flow__arena_empty(a); /* what the row before the last batch kept */
+    if (f->schema.key == BLOCK_STR)
+        f->skey[0] = flow__str_copy(a, f->skey[last].p, f->skey[last].n);
+    else
         f->key[0] = f->key[last];
-    }
-    if (f->schema.val == BLOCK_STR) {
-        struct block_str s = f->sval[last];
-        char *p = arena_alloc(a, s.n + BLOCK_PAD);
-
-        if (s.n)
-            memcpy(p, s.p, s.n);
-        memset(p + s.n, 0, BLOCK_PAD);
-        f->sval[0] = (struct block_str){ p, s.n };
-    } else {
+    if (f->schema.val == BLOCK_STR)
+        f->sval[0] = flow__str_copy(a, f->sval[last].p, f->sval[last].n);
+    else
         f->val[0] = f->val[last];
-    }
 }
 
 static struct err *

@@ -121,17 +121,14 @@ one_group(struct group *g, td_out *out)
 {
     struct reduce *d = g->d;
     uint64_t num;
-    td_str str;
+    struct block_str str;
     const void *key = &num;
 
     if (d->schema.key == BLOCK_STR) {
         const struct block_str k = ((const struct block_str *)g->rows.cols.col[0])[g->at];
 
-        arena_reset(&g->key);
-        str.p = arena_alloc(&g->key, k.n + BLOCK_PAD);
-        str.n = k.n;
-        memcpy((char *)str.p, k.p, k.n);
-        memset((char *)str.p + k.n, 0, BLOCK_PAD);
+        flow__arena_empty(&g->key);
+        str = flow__str_copy(&g->key, k.p, k.n);
         key = &str;
     } else {
         num = ((const uint64_t *)g->rows.cols.col[0])[g->at];

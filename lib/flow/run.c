@@ -68,6 +68,7 @@ flow_run_task(const struct flow_world *w, const struct flow_items *items, const 
             r.sinks[i]->free(r.sinks[i]);
     for (struct flow_user *u = r.users; u; u = u->next)
         flow__user_free(u);
+    budget_give(budget, r.alloced);
     err_free(r.err);
     return e;
 }

@@ -97,8 +97,8 @@ keep_str(struct sink *k)
         return;
     memcpy(&s, k->acc, sizeof s);
     k->cur ^= 1;
-    arena_reset(&k->keep[k->cur]);
-    s.p = arena_memdup(&k->keep[k->cur], s.p, s.n);
+    flow__arena_empty(&k->keep[k->cur]);
+    s = flow__str_copy(&k->keep[k->cur], s.p, s.n);
     memcpy(k->acc, &s, sizeof s);
 }
 
@@ -133,14 +133,7 @@ reduce_finish(struct flow_sink *s)
 {
     struct sink *k = (struct sink *)s;
     struct block_cols c = { (uint32_t)k->r->res->out_rows, { k->acc, NULL } };
-    char pad[BLOCK_PAD + 16] = { 0 };
-    struct block_str str;
 
-    if (c.n && k->schema.key == BLOCK_STR) {
-        memcpy(&str, k->acc, sizeof str);
-        str.p = str.n ? arena_memdup(k->r->a, str.p, str.n) : pad;
-        c.col[0] = &str;
-    }
     k->r->res->out_rows = 0;
     TRY(flow__user_end(k->user));
     TRY(flow__output_open(k->r, k->schema, 0, false, &k->out));

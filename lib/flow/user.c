@@ -26,27 +26,44 @@ host_alloc(td_task *t, size_t n, int until_task_ends)
 {
     struct flow_user *u = of(t);
 
-    n = (n + 15) & ~(size_t)15;
-    if (!until_task_ends)
-        return arena_alloc(&u->tmp, n);
-    if (!budget_force(u->run->budget, n))
+    size_t room = (n + 15) & ~(size_t)15;
+    if (room < n || !budget_force(u->run->budget, room))
         u->run->w->die(u->run->w->arg,
-                       err_hint(err_new(ERR_LIMIT, "td_alloc of %zu bytes in %s(): the attempt holds %llu of its %llu bytes",
-                                        n, u->fn->i.name, (unsigned long long)u->run->budget->held,
+                       err_hint(err_new(ERR_LIMIT, "%s of %zu bytes in %s(): the attempt holds %llu of its %llu bytes",
+                                        until_task_ends ? "td_alloc" : "td_tmp", n, u->fn->i.name,
+                                        (unsigned long long)u->run->budget->held,
                                         (unsigned long long)u->run->budget->limit),
                                 "Give it more with --executor-memory, or keep less."));
-    return arena_zalloc(u->run->a, n);
+    if (!until_task_ends) {
+        u->tmp_taken += room;
+        return arena_alloc(&u->tmp, room);
+    }
+    u->run->alloced += room;
+    return arena_zalloc(u->run->a, room);
 }
 
+/* The undo list of a record is full: of each slot only the oldest value matters. */
 static void
 host_undo_full(td_task *t)
 {
     struct flow_user *u = of(t);
+    uint32_t n = 0;
 
     if (u->fn->i.flags & (TD_F_BATCH | TD_F_TEXT) || u->fn->fold) {
         t->undo_n = 0; /* there is no record to take back */
         return;
     }
+    for (uint32_t i = 0; i < t->undo_n; i++) {
+        uint32_t k = 0;
+
+        while (k < n && t->undo[k].slot != t->undo[i].slot)
+            k++;
+        if (k == n)
+            t->undo[n++] = t->undo[i];
+    }
+    t->undo_n = n;
+    if (n < t->undo_cap / 2)
+        return;
     t->undo = realloc(t->undo, sizeof *t->undo * t->undo_cap * 2);
     if (!t->undo)
         abort();
@@ -61,6 +78,8 @@ host_bad(td_task *t, int fatal, const char *file, int line, const char *fmt, va_
 
     if (t->bad == 2)
         return; /* the first sentence counts */
+    if (u->no_record)
+        fatal = 1;
     if (!fatal && u->node->on_bad == TD_SKIP) {
         r->res->bad_rows++;
         t->bad = 1;
@@ -125,6 +144,24 @@ flow_delta_merge(uint32_t op, td_slot_ *into, td_slot_ d)
     }
 }
 
+static struct err *
+setup(struct flow_user *u)
+{
+    struct err *e = NULL;
+    uint32_t outer = u->run->op;
+
+    u->no_record = true;
+    u->run->op = u->index;
+    if (u->fn->setup && (u->fn->setup(&u->t) || u->t.bad)) {
+        e = flow__user_err(u);
+        if (!e)
+            e = err_new(ERR_USER, "the .setup function of %s() failed", u->fn->i.name);
+    }
+    u->run->op = outer;
+    u->no_record = u->fn->fold != NULL;
+    return e;
+}
+
 struct flow_user *
 flow__user(struct flow_run *r, const struct plan_node *n, uint32_t item, uint32_t delta_node, struct err **ret_e)
 {
@@ -159,13 +196,8 @@ flow__user(struct flow_run *r, const struct plan_node *n, uint32_t item, uint32_
         u->index++;
     u->next = r->users;
     r->users = u;
-    if (fn->setup && (fn->setup(t) || t->bad)) {
-        *ret_e = flow__user_err(u);
-        if (!*ret_e)
-            *ret_e = err_new(ERR_USER, "the .setup function of %s() failed", fn->i.name);
-        return NULL;
-    }
-    return u;
+    *ret_e = setup(u);
+    return *ret_e ? NULL : u;
 }
 
 void
@@ -173,8 +205,10 @@ flow__user_batch(struct flow_user *u)
 {
     u->t.tmp = u->t.tmp_end - TMP_BYTES;
     u->t.undo_n = 0;
-    if (u->tmp.chunks)
-        arena_reset(&u->tmp);
+    flow__arena_empty(&u->tmp);
+    if (u->tmp_taken)
+        budget_give(u->run->budget, u->tmp_taken);
+    u->tmp_taken = 0;
 }
 
 struct err *
@@ -191,17 +225,23 @@ flow__user_err(struct flow_user *u)
 struct err *
 flow__user_end(struct flow_user *u)
 {
-    if (u->fn->teardown) {
+    struct err *e = NULL;
+    uint32_t outer = u->run->op;
+
+    u->no_record = true;
+    u->run->op = u->index;
+    if (u->fn->teardown)
         u->fn->teardown(&u->t);
-        if (u->t.bad)
-            return flow__user_err(u);
-    }
-    return NULL;
+    if (u->t.bad || u->run->err)
+        e = flow__user_err(u);
+    u->run->op = outer;
+    return e;
 }
 
 void
 flow__user_free(struct flow_user *u)
 {
+    budget_give(u->run->budget, u->tmp_taken);
     arena_fini(&u->tmp);
     free(u->t.undo);
 }
