@@ -35,8 +35,7 @@ static void
 must(struct err *e)
 {
     if (e) {
-        fprintf(stderr, "stub: %s\n", err_text(e));
-        crash_quit(3);
+        crash_give_up(err_text(e));
     }
 }
 
@@ -61,8 +60,7 @@ load(struct frame_chan *chan)
     snprintf(path, sizeof path, "/proc/self/fd/%d", f.fds[0]);
     module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!module) {
-        fprintf(stderr, "stub: %s\n", dlerror());
-        crash_quit(4);
+        crash_give_up(dlerror());
     }
     crash_module_of(dlsym(module, "anchor"));
 }

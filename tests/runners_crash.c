@@ -138,6 +138,25 @@ crash_closes_descriptors(void)
     dies_of(bad_module(), "closes", 0, ERR_USER, "closed its file descriptors in closes() at runner_bad.c:12");
 }
 
+void
+crash_gives_up(void)
+{
+    struct world w;
+    int fd = memfd_create("x", MFD_CLOEXEC);
+
+    world_open(&w);
+    load(&w, 0, fd, 0);
+    run_until(&w, 0, 1);
+    IS_ERR(told(&w, fd, 0), ERR_USER, "the runner gave up: \"/proc/self/fd/");
+    load(&w, 0, bad_module(), 0);
+    call(&w, 0, "closes_quietly", "x");
+    CU_ASSERT(runners_launch(w.rs, 0, STUB_MORE, NULL, 0));
+    run_until(&w, 0, 2);
+    IS_ERR(told(&w, -1, 0), ERR_USER, "gave up: \"somebody in this process closed the descriptor of its socket\"");
+    close(fd);
+    world_close(&w);
+}
+
 static void
 nothing(void *arg)
 {

@@ -19,7 +19,7 @@ crash__offsets(struct crash_facts *f)
     uint64_t base = r->end.module_base, size = r->end.module_size;
 
     f->n = 0;
-    if (r->end.kind == RECORDER_RUNNING)
+    if (r->end.kind == RECORDER_RUNNING || r->end.kind == RECORDER_GAVE_UP)
         return 0;
     for (uint32_t i = 0; i < r->end.npcs && f->n < CRASH_FRAMES; i++) {
         uint64_t at = r->end.pcs[i] - base;
@@ -151,6 +151,15 @@ put_seconds(struct buf *b, uint64_t ns)
     buf_printf(b, "ran longer than %g s", (double)ns / 1e9);
 }
 
+static void
+put_gave_up(struct buf *b, const struct recorder *r)
+{
+    char s[RECORDER_TEXT * 4 + 8];
+
+    recorder_text(r->end.text, r->end.text_n, r->end.text_n == RECORDER_TEXT, s, sizeof s);
+    buf_printf(b, "the runner gave up: %s", s);
+}
+
 static enum err_code
 put_what(struct buf *b, const struct crash_facts *f)
 {
@@ -179,6 +188,8 @@ put_what(struct buf *b, const struct crash_facts *f)
         buf_printf(b, "signal %d", WIFSIGNALED(d->status) ? WTERMSIG(d->status) : d->rec.end.signo);
     else if (d->rec.end.kind == RECORDER_EXIT)
         buf_printf(b, "called exit(%d)", d->rec.end.status);
+    else if (d->rec.end.kind == RECORDER_GAVE_UP)
+        put_gave_up(b, &d->rec);
     else if (WIFSIGNALED(d->status))
         buf_printf(b, "was killed by signal %d", WTERMSIG(d->status));
     else
@@ -223,7 +234,8 @@ crash__text(const struct crash_facts *f, const char *names)
     enum err_code code = put_what(&b, f);
 
     if (f->death.why != RUNNER_CANCELLED && f->death.why != RUNNER_NO_START && f->death.why != RUNNER_GARBLED &&
-        f->death.rec.end.kind != RECORDER_RUNNING)
+        f->death.rec.end.kind != RECORDER_RUNNING &&
+        f->death.rec.end.kind != RECORDER_GAVE_UP)
         source = put_where(&b, f, names);
     put_record(&b, f);
     struct err *e = err_new(code, "%.*s", (int)b.n, b.p);

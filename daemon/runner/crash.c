@@ -258,3 +258,20 @@ crash_quit(int status)
     fflush(NULL);
     _exit(status);
 }
+
+void
+crash_give_up(const char *text)
+{
+    volatile struct recorder *rec = crash.rec;
+    uint32_t n = 0;
+
+    for (; rec && n < RECORDER_TEXT && text[n]; n++)
+        rec->end.text[n] = text[n];
+    if (rec) {
+        rec->end.text_n = n;
+        rec->end.kind = RECORDER_GAVE_UP;
+    } else {
+        fprintf(stderr, "taskd-runner: %s\n", text);
+    }
+    crash_quit(1);
+}

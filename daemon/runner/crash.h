@@ -26,6 +26,8 @@ void crash_module_of(const void *address);
 /* Fills rec->rec for the record in hand.  Called in a signal handler: no locks, no malloc; a fault
  * in it is survived. */
 void crash_on_record(void (*fn)(void *arg, struct recorder *rec), void *arg);
+/* Ends a runner that cannot go on: the executor tells the text (200 bytes of it). */
+_Noreturn void crash_give_up(const char *text);
 /* Ends the runner on purpose: flushes stdio, skips the module's exit handlers. */
 _Noreturn void crash_quit(int status);
 #endif

@@ -182,6 +182,7 @@ become_runner(struct zygote *z, const struct runner_start *s, uint64_t data_limi
     set_limit(RLIMIT_CORE, 0);
     limit_data(data_limit);
     prefer_for_oom();
+    setvbuf(stdout, NULL, _IOLBF, 0); /* what a function printed is seen, whatever comes after */
     snprintf(name, sizeof name, "taskd-runner/%u", s->slot);
     prctl(PR_SET_NAME, name);
     z->run(s);

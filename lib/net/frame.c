@@ -13,6 +13,8 @@
 
 enum { FRAME_MEMFD = 1, SEALS = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW };
 
+#define CLOSED_HERE "somebody in this process closed the descriptor of its socket"
+
 struct head {
     uint32_t type, id, n;
     uint16_t flags, nfds;
@@ -136,6 +138,8 @@ send_packet(struct frame_chan *c, const struct head *h, const void *p, const int
     while (r < 0 && errno == EINTR);
     if (r < 0 && (errno == EPIPE || errno == ECONNRESET || errno == ENOTCONN))
         return err_new(ERR_LOST, "the other process closed its socket");
+    if (r < 0 && (errno == EBADF || errno == ENOTSOCK))
+        return err_new(ERR_LOST, CLOSED_HERE);
     if (r < 0 && errno == ETOOMANYREFS)
         return err_new(ERR_LIMIT, "too many descriptors are under way between processes");
     if (r < 0 && !(errno == EAGAIN && flags & MSG_DONTWAIT))
@@ -265,6 +269,8 @@ recv_packet(struct frame_chan *c, int flags, struct frame *ret, bool *ret_got)
     }
     if (r == 0 || (r < 0 && errno == ECONNRESET))
         return err_new(ERR_LOST, "the other process closed its socket");
+    if (r < 0 && (errno == EBADF || errno == ENOTSOCK))
+        return err_new(ERR_LOST, CLOSED_HERE);
     if (r < 0)
         return err_errno(errno, "receiving a frame");
     collect_fds(c, &m);

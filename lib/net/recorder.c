@@ -12,10 +12,12 @@ recorder_copy(const volatile struct recorder *shared, struct recorder *ret)
 
     for (size_t i = 0; i < sizeof *ret; i++) /* each byte once: it may change under us */
         to[i] = from[i];
-    if (ret->end.kind > RECORDER_WHERE)
+    if (ret->end.kind > RECORDER_GAVE_UP)
         ret->end.kind = RECORDER_RUNNING;
     if (ret->end.npcs > RECORDER_PCS)
         ret->end.npcs = RECORDER_PCS;
+    if (ret->end.text_n > RECORDER_TEXT)
+        ret->end.text_n = RECORDER_TEXT;
     if (ret->rec.first_n > RECORDER_FIRST)
         ret->rec.first_n = RECORDER_FIRST;
     ret->rec.known = ret->rec.known == 1;

@@ -13,12 +13,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { RECORDER_PCS = 32, RECORDER_FIRST = 64 };
+enum { RECORDER_PCS = 32, RECORDER_FIRST = 64, RECORDER_TEXT = 200 };
 enum recorder_kind {
     RECORDER_RUNNING, /* nothing happened (or SIGKILL, _exit: no chance to write) */
     RECORDER_SIGNAL,  /* signo, code, addr, pcs */
     RECORDER_EXIT,    /* the module called exit(status); pcs */
     RECORDER_WHERE,   /* the executor asked where it was; pcs */
+    RECORDER_GAVE_UP, /* the runner itself could not go on; text */
 };
 
 struct recorder {
@@ -40,6 +41,8 @@ struct recorder {
         uint64_t data_bytes; /* private writable memory held (statm) */
         uint32_t npcs;
         uint64_t pcs[RECORDER_PCS]; /* innermost first; return addresses but for the first */
+        uint32_t text_n;
+        char text[RECORDER_TEXT];
     } end;
     /* the record in hand when it ended, filled in by the callback of crash.h */
     struct {

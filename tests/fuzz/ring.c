@@ -32,7 +32,7 @@ look(struct ring *r)
         abort();
     (void)!ring_send(r, 1, "0123456789", 10);
     recorder_copy(ring_recorder(r), &rec);
-    if (rec.end.npcs > RECORDER_PCS || rec.rec.first_n > RECORDER_FIRST || rec.end.kind > RECORDER_WHERE)
+    if (rec.end.npcs > RECORDER_PCS || rec.rec.first_n > RECORDER_FIRST || rec.end.kind > RECORDER_GAVE_UP)
         abort();
     recorder_text(rec.rec.first, rec.rec.first_n, (int)rec.rec.cut, text, sizeof text);
     if (strlen(text) >= sizeof text)
