@@ -252,6 +252,19 @@ merges_are_sorts(void)
                         ++seed);
 }
 
+/* Enough rows by hash to be spread; few keys make batches that overflow, one key lies in a single bucket. */
+static void
+many_rows_by_hash(void)
+{
+    static const uint32_t domain[] = { 1, 3, 50, 5000, 1000000 };
+
+    for (unsigned i = 0; i < 5; i++)
+        for (unsigned inputs = 2; inputs < 40; inputs *= 3)
+            try((struct trial){ .key = i % 2 ? BLOCK_STR : BLOCK_U64, .val = BLOCK_U64, .inputs = inputs,
+                                .rows = 12000, .domain = domain[i], .block_bytes = i == 4 ? 0 : 20000 },
+                100 * i + inputs);
+}
+
 static void
 nothing_to_merge(void)
 {
@@ -281,9 +294,9 @@ long_streaks(void)
 
 /* Strings of 16 bytes whose first 8 cancel the constant of the hash: all have the hash 0. */
 static void
-ranks_may_collide(void)
+collide(uint32_t per, uint32_t block_bytes, uint32_t others)
 {
-    struct trial t = { .key = BLOCK_STR, .val = BLOCK_U64, .inputs = 3, .rows = 300, .block_bytes = 300 };
+    struct trial t = { .key = BLOCK_STR, .val = BLOCK_U64, .inputs = 3, .rows = 3 * per, .block_bytes = block_bytes };
     struct block_run_opts o = { .schema = { t.key, t.val }, .block_bytes = t.block_bytes };
     uint64_t words[2] = { HASH_S0 ^ 16, 0 }, seed = 3;
 
@@ -291,26 +304,37 @@ ranks_may_collide(void)
     t.run = ARENA_ARRAY(&t.a, struct block_run *, t.inputs);
     t.fd = ARENA_ARRAY(&t.a, int, t.inputs);
     for (uint32_t i = 0; i < t.rows; i++) {
+        words[0] = HASH_S0 ^ 16 ^ (others ? next_random(&seed) % others : 0);
         words[1] = next_random(&seed) % 40;
         t.row[i].str = string(&t.a, words, 16);
         t.row[i].id = i;
-        EQ_U64(block_hash_rank_str(t.row[i].str), 0);
+        t.row[i].rank = block_hash_rank_str(t.row[i].str);
+        CU_ASSERT(words[0] != (HASH_S0 ^ 16) || t.row[i].rank == 0);
     }
     for (uint32_t i = 0; i < t.inputs; i++) {
         struct block_writer *w = NULL;
 
-        sort_rows(&t, t.row + 100 * i, 100);
-        for (uint32_t k = 0; k < 100; k++)
-            t.row[100 * i + k].id = (uint64_t)i << 32 | k;
+        sort_rows(&t, t.row + per * i, per);
+        for (uint32_t k = 0; k < per; k++)
+            t.row[per * i + k].id = (uint64_t)i << 32 | k;
         t.fd[i] = temp_fd();
         NO_ERR(block_writer_open(t.fd[i], "t", &o, &w));
-        put_rows(&t, w, t.row + 100 * i, 100);
+        put_rows(&t, w, t.row + per * i, per);
         NO_ERR(block_writer_close(&w, NULL));
         NO_ERR(block_run_open(t.fd[i], "t", NULL, &t.run[i]));
     }
     sort_rows(&t, t.row, t.rows);
     check_plain(&t, NULL, 0, t.rows);
     trial_fini(&t);
+}
+
+static void
+ranks_may_collide(void)
+{
+    collide(100, 300, 0);
+    collide(1000, 0, 0);
+    collide(4000, 0, 20); /* one in 20 has the hash 0 */
+    collide(4000, 3000, 2000);
 }
 
 static void
@@ -532,6 +556,7 @@ main(int argc, char **argv)
 {
     static const struct unit_test tests[] = {
         { "merge.is_a_sort", merges_are_sorts },
+        { "merge.many_rows_by_hash", many_rows_by_hash },
         { "merge.of_nothing", nothing_to_merge },
         { "merge.long_streaks", long_streaks },
         { "merge.ranks_may_collide", ranks_may_collide },

@@ -1,57 +1,8 @@
-/* merge -- a tree of losers over the heads of the inputs; see merge.h. */
-#include "flow/merge.h"
-
+/* merge -- see merge.h.  Blocks come in here, batches go out. */
 #include <stdlib.h>
 
 #include "block/order.h"
-
-enum { NONE = UINT16_MAX + 1, STREAK = 4 };
-
-/* Where an input is in its block: the rows [at, n) are still to come.  Apart from the rest, to be small. */
-struct spot {
-    const uint64_t *rank; /* of each row of the block */
-    uint32_t at, n;
-};
-
-struct input {
-    struct block_cursor *cursor;
-    const struct merge_bound *bound;
-    struct block_cols cols;
-    uint64_t *rank;
-    uint32_t cap;
-    uint64_t last_rank; /* of the block before */
-    bool inside;        /* lo has been passed */
-    bool cut;           /* hi was met: no more blocks */
-};
-
-/* The head of an input: its rank in the upper half, in the lower the input's number (and DONE behind the end of the
- * last block).  One comparison of 128 bits says which of two is first. */
-typedef __uint128_t head_t;
-#define DONE (1ull << 32)
-
-struct origin {
-    uint32_t in, row;
-};
-
-struct merge {
-    struct merge_opts opts;
-    bool ties;    /* strings by key: equal ranks say little, keys are compared in the tree */
-    bool collide; /* by hash: equal ranks mean equal keys, nearly; see fast_batch() */
-    struct input *in;
-    struct spot *spot;
-    head_t *tree; /* tree[0] the winner, tree[1..n) the losers; parent of leaf i is (n + i) / 2 */
-    uint32_t n;
-    uint32_t ended; /* the input whose block was used up by the last batch, or NONE */
-    bool rebuild;   /* the tree is in exact order, and the next batch is a fast one */
-    bool any;           /* there was a row before */
-    uint64_t last_rank; /* of it; its key: */
-    uint64_t last_bits;
-    struct buf last_str;
-    uint64_t rank[MERGE_ROWS];
-    uint8_t same[MERGE_ROWS];
-    struct origin from[MERGE_ROWS];
-    struct block_str col[2][MERGE_ROWS]; /* 8-byte kinds use half of it */
-};
+#include "flow/merge_priv.h"
 
 /* ---- one input */
 
@@ -150,145 +101,7 @@ load(struct merge *m, uint32_t i)
     return NULL;
 }
 
-/* ---- the tree */
-
-static inline head_t
-head(const struct merge *m, uint32_t i)
-{
-    const struct spot *s = &m->spot[i];
-
-    return s->at < s->n ? (head_t)s->rank[s->at] << 64 | i : (head_t)UINT64_MAX << 64 | DONE | i;
-}
-
-static inline uint64_t
-rank_of(head_t h)
-{
-    return (uint64_t)(h >> 64);
-}
-
-/* Order of the keys of the rows at the spots of a and b, whose ranks are equal. */
-static int
-compare_keys(const struct merge *m, uint32_t a, uint32_t b)
-{
-    uint32_t i = m->spot[a].at, j = m->spot[b].at;
-    const void *x = m->in[a].cols.col[0], *y = m->in[b].cols.col[0];
-
-    if (!m->ties)
-        return block_key_cmp(m->opts.schema.key, x, i, y, j);
-    struct block_str s = ((const struct block_str *)x)[i], t = ((const struct block_str *)y)[j];
-    size_t skip = s.n >= 8 && t.n >= 8 ? 8 : 0; /* they are in the rank */
-    int c = block_str_cmp((struct block_str){ s.p + skip, s.n - skip },
-                          (struct block_str){ t.p + skip, t.n - skip });
-    return m->opts.descending ? -c : c;
-}
-
-/* Is a the first of the two?  Equal ranks are decided by the keys. */
-static bool
-exact_before(const struct merge *m, head_t a, head_t b)
-{
-    if (rank_of(a) == rank_of(b) && !((uint64_t)(a | b) & DONE)) {
-        int c = compare_keys(m, (uint32_t)a, (uint32_t)b);
-
-        if (c)
-            return c < 0;
-    }
-    return a < b;
-}
-
-/* The head of the winner has changed: plays it against the losers on its way up.  Who wins can't be foretold, so the
- * two are swapped by masks; the empty asm keeps the compiler from making a branch of it. */
-static inline __attribute__((always_inline)) void
-replay(struct merge *m, head_t w, bool exact)
-{
-    for (uint32_t i = (m->n + (uint32_t)w) / 2; i > 0; i /= 2) {
-        head_t l = m->tree[i];
-        uint64_t up = -(uint64_t)(exact ? exact_before(m, l, w) : l < w);
-
-        __asm__("" : "+r"(up));
-        head_t swap = (l ^ w) & ((head_t)up << 64 | up);
-        m->tree[i] = l ^ swap;
-        w ^= swap;
-    }
-    m->tree[0] = w;
-}
-
-static void
-build(struct merge *m, bool exact)
-{
-    head_t *win = calloc(2 * (size_t)m->n, sizeof *win);
-
-    if (!win)
-        abort();
-    for (uint32_t i = 0; i < m->n; i++)
-        win[m->n + i] = head(m, i);
-    for (uint32_t i = m->n - 1; i > 0; i--) {
-        head_t a = win[2 * i], b = win[2 * i + 1];
-        bool first = exact ? exact_before(m, a, b) : a < b;
-
-        win[i] = first ? a : b;
-        m->tree[i] = first ? b : a;
-    }
-    m->tree[0] = win[1];
-    free(win);
-}
-
 /* ---- a batch */
-
-/* The winner keeps winning: takes its rows as long as they are before every other head, without the tree. */
-static uint32_t
-gallop(struct merge *m, uint32_t rows, uint32_t w)
-{
-    struct spot *s = &m->spot[w];
-    uint64_t limit = UINT64_MAX;
-
-    for (uint32_t i = (m->n + w) / 2; i > 0; i /= 2)
-        limit = rank_of(m->tree[i]) < limit ? rank_of(m->tree[i]) : limit;
-    for (; rows < MERGE_ROWS && s->at < s->n && s->rank[s->at] < limit; rows++) {
-        m->from[rows] = (struct origin){ w, s->at };
-        m->rank[rows] = s->rank[s->at++];
-    }
-    return rows;
-}
-
-/* Picks rows until the batch is full or a block is used up. */
-static inline __attribute__((always_inline)) uint32_t
-pick_rows(struct merge *m, bool exact)
-{
-    uint32_t rows = 0, winner = NONE, streak = 0;
-
-    while (rows < MERGE_ROWS) {
-        head_t h = m->tree[0];
-        uint32_t w = (uint32_t)h;
-        struct spot *s = &m->spot[w];
-
-        if ((uint64_t)h & DONE)
-            break;
-        m->from[rows] = (struct origin){ w, s->at++ };
-        m->rank[rows++] = rank_of(h);
-        streak = w == winner ? streak + 1 : 0;
-        winner = w;
-        if (__builtin_expect(streak >= STREAK, 0))
-            rows = gallop(m, rows, w);
-        if (s->at == s->n) {
-            m->ended = w;
-            break;
-        }
-        replay(m, (head_t)s->rank[s->at] << 64 | w, exact);
-    }
-    return rows;
-}
-
-static uint32_t
-pick_fast(struct merge *m)
-{
-    return pick_rows(m, false);
-}
-
-static uint32_t
-pick_exact(struct merge *m)
-{
-    return pick_rows(m, true);
-}
 
 static const void *
 gather(struct merge *m, int k, uint32_t rows)
@@ -391,6 +204,19 @@ too_early(const struct merge *m, const struct block_cols *c)
     return false;
 }
 
+static uint32_t
+pick(struct merge *m)
+{
+    uint32_t rows = m->collide ? merge__spread(m) : 0;
+
+    if (rows)
+        return rows;
+    if (m->rebuild)
+        merge__build(m, false);
+    m->rebuild = false;
+    return merge__pick(m, false);
+}
+
 /* A batch by ranks and input numbers only.  By hash that is the right order unless two keys have the same hash,
  * which is seen here afterwards: either in the batch itself (a row with the rank but not the key of the row before)
  * or in what was to follow it (a lesser key of the last rank).  All rows of the batch are still at hand then, so it is
@@ -398,15 +224,15 @@ too_early(const struct merge *m, const struct block_cols *c)
 static struct block_cols
 fast_batch(struct merge *m)
 {
-    struct block_cols c = columns(m, pick_fast(m));
+    struct block_cols c = columns(m, pick(m));
 
     if (c.n == 0 || (!find_same(m, c.col[0], c.n) && !too_early(m, &c)) || !m->collide)
         return c;
     for (uint32_t i = 0; i < c.n; i++)
         m->spot[m->from[i].in].at--;
-    m->ended = NONE;
-    build(m, true);
-    c = columns(m, pick_exact(m));
+    m->ended = MERGE__NONE;
+    merge__build(m, true);
+    c = columns(m, merge__pick(m, true));
     (void)find_same(m, c.col[0], c.n);
     m->rebuild = true;
     return c;
@@ -415,7 +241,7 @@ fast_batch(struct merge *m)
 static struct block_cols
 exact_batch(struct merge *m)
 {
-    struct block_cols c = columns(m, pick_exact(m));
+    struct block_cols c = columns(m, merge__pick(m, true));
 
     if (c.n)
         (void)find_same(m, c.col[0], c.n);
@@ -425,15 +251,12 @@ exact_batch(struct merge *m)
 struct err *
 merge_next(struct merge *m, struct merge_rows *ret)
 {
-    if (m->ended != NONE) {
+    if (m->ended != MERGE__NONE) {
         TRY(load(m, m->ended));
         if (!m->rebuild)
-            replay(m, head(m, m->ended), m->ties);
-        m->ended = NONE;
+            merge__replay(m, m->ended, m->ties);
+        m->ended = MERGE__NONE;
     }
-    if (m->rebuild)
-        build(m, false);
-    m->rebuild = false;
     struct block_cols c = { 0 };
     if (m->n)
         c = m->ties ? exact_batch(m) : fast_batch(m);
@@ -448,16 +271,18 @@ merge_next(struct merge *m, struct merge_rows *ret)
 struct err *
 merge_open(const struct merge_input *in, uint32_t n, const struct merge_opts *opts, struct merge **ret)
 {
-    ASSERT(n < NONE);
+    ASSERT(n < MERGE__NONE);
     struct merge *m = calloc(1, sizeof *m);
 
     if (!m || !(m->in = calloc((size_t)n + 1, sizeof *m->in))
         || !(m->spot = calloc((size_t)n + 1, sizeof *m->spot))
-        || !(m->tree = calloc((size_t)n + 1, sizeof *m->tree)))
+        || !(m->tree = calloc((size_t)n + 1, sizeof *m->tree))
+        || !(m->end = calloc((size_t)n + 1, sizeof *m->end))
+        || !(m->heads = calloc(2 * (size_t)n + 1, sizeof *m->heads)))
         abort();
     m->opts = *opts;
     m->n = n;
-    m->ended = NONE;
+    m->ended = MERGE__NONE;
     m->ties = opts->by_key && opts->schema.key == BLOCK_STR;
     m->collide = !opts->by_key;
     for (uint32_t i = 0; i < n; i++) {
@@ -473,7 +298,7 @@ merge_open(const struct merge_input *in, uint32_t n, const struct merge_opts *op
         }
     }
     if (n)
-        build(m, m->ties);
+        merge__build(m, m->ties);
     *ret = m;
     return NULL;
 }
@@ -488,6 +313,8 @@ merge_close(struct merge *m)
     free(m->in);
     free(m->spot);
     free(m->tree);
+    free(m->heads);
+    free(m->end);
     buf_fini(&m->last_str);
     free(m);
 }
@@ -495,7 +322,7 @@ merge_close(struct merge *m)
 size_t
 merge_held(const struct merge *m)
 {
-    size_t n = sizeof *m + m->last_str.cap + m->n * (sizeof *m->in + sizeof *m->spot + sizeof *m->tree);
+    size_t n = sizeof *m + m->last_str.cap + m->n * (sizeof *m->in + sizeof *m->spot + 3 * sizeof *m->tree + sizeof *m->end);
 
     for (uint32_t i = 0; i < m->n; i++)
         if (m->in[i].cursor)
@@ -507,7 +334,8 @@ size_t
 merge_input_need(const struct block_cursor *c)
 {
     return block_cursor_need(c) + 8 * (size_t)block_cursor_rows(c) + sizeof(struct input) + sizeof(struct spot)
-           + 3 * sizeof(head_t);
+           + 3 * sizeof(head_t)
+           + sizeof(uint32_t);
 }
 
 size_t
@@ -523,5 +351,5 @@ merge_fan_in(const struct budget *b, size_t cursor_bytes)
 
     left = left > merge_need() ? left - merge_need() : 0;
     n = left / (cursor_bytes ? cursor_bytes : 1);
-    return n < 2 ? 2 : n < NONE ? (uint32_t)n : NONE - 1;
+    return n < 2 ? 2 : n < MERGE__NONE ? (uint32_t)n : MERGE__NONE - 1;
 }
