@@ -3,8 +3,8 @@
  * order as a run.
  *
  * What is sorted are pairs {rank, row number}, by a radix sort from the lowest byte up that skips bytes in which
- * all agree (stable, two arrays).  Rows of equal rank are then ordered by the key: strings by their next eight
- * bytes as a new rank, and so on, small groups by comparison.  (The idea of caching eight bytes at a time: Ng and
+ * all agree (stable, two arrays).  Strings of equal rank are then ordered by their next eight bytes as a new rank, and
+ * so on.  (The idea of caching eight bytes at a time: Ng and
  * Kakehi, "Cache efficient radix sort for string sorting", 2007.)
  */
 #include <stdlib.h>
@@ -17,7 +17,7 @@
 
 enum {
     SMALL = 24,
-    MANY = 4096, /* groups of equal rank from here on are sorted by radix again */
+    MANY = 1024, /* so many are sorted by radix: below, its counting costs more */
 #ifdef TASKD_HOSTILE
     FIRST_ROWS = 16,
     TEXT_CHUNK = 256,
@@ -56,6 +56,7 @@ struct sorter {
     struct text_chunk *text;
     struct flow_spills spills;
     struct flow_output out;
+    uint32_t runs; /* of a sort's output that are complete */
 };
 
 static struct err *
@@ -175,57 +176,79 @@ radix(struct pair *p, struct pair *t, size_t n)
         memcpy(p, from, n * sizeof *p);
 }
 
+/* p[0, n) by rank, stable, without looking at the rows. */
 static void
-merge_sort(const struct sorter *s, struct pair *p, struct pair *t, size_t n)
+sort_ranks(struct pair *p, struct pair *t, size_t n)
 {
+    if (n >= MANY) {
+        radix(p, t, n);
+        return;
+    }
     if (n <= SMALL) {
         for (size_t i = 1; i < n; i++) {
             struct pair x = p[i];
             size_t k = i;
 
-            for (; k > 0 && cmp_rows(s, x.row, p[k - 1].row) < 0; k--)
+            for (; k > 0 && x.rank < p[k - 1].rank; k--)
                 p[k] = p[k - 1];
             p[k] = x;
         }
         return;
     }
     size_t h = n / 2, i = 0, j = h, k = 0;
-    merge_sort(s, p, t, h);
-    merge_sort(s, p + h, t, n - h);
+    sort_ranks(p, t, h);
+    sort_ranks(p + h, t, n - h);
     memcpy(t, p, h * sizeof *p);
     while (i < h && j < n)
-        p[k++] = cmp_rows(s, p[j].row, t[i].row) < 0 ? p[j++] : t[i++];
+        p[k++] = p[j].rank < t[i].rank ? p[j++] : t[i++];
     while (i < h)
         p[k++] = t[i++];
 }
 
-/* Rows of equal rank, equal in their first depth bytes. */
-static void
-order_ties(const struct sorter *s, struct pair *p, struct pair *t, size_t n, size_t depth)
+static bool
+all_equal(const struct sorter *s, const struct pair *p, size_t n)
 {
-    const struct block_str *key = s->key.p;
-    bool str = s->schema.key == BLOCK_STR;
     size_t same = 1;
 
     while (same < n && cmp_rows(s, p[0].row, p[same].row) == 0)
         same++;
-    if (same == n)
-        return;
-    if (!str || !s->by_key || n < MANY) {
-        merge_sort(s, p, t, n);
-        return;
+    return same == n;
+}
+
+/* Keys whose ranks are equal by chance (hashes): any order will do that is one. */
+static void
+order_by_key(const struct sorter *s, struct pair *p, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        struct pair x = p[i];
+        size_t k = i;
+
+        for (; k > 0 && cmp_rows(s, x.row, p[k - 1].row) < 0; k--)
+            p[k] = p[k - 1];
+        p[k] = x;
     }
+}
+
+/* Strings that are equal in their first depth bytes: by the next eight, and so on. */
+static void
+order_ties(const struct sorter *s, struct pair *p, struct pair *t, size_t n, size_t depth)
+{
+    const struct block_str *key = s->key.p;
     bool longer = false;
-    for (size_t i = 0; i < n; i++) {
-        p[i].rank = rank_at(s, key[p[i].row], depth);
-        longer |= key[p[i].row].n > depth;
-    }
-    if (!longer) { /* equal bytes: the shorter is the prefix of the longer */
-        merge_sort(s, p, t, n);
+
+    if (all_equal(s, p, n))
         return;
+    for (size_t i = 0; i < n; i++) {
+        struct block_str k = key[p[i].row];
+
+        p[i].rank = rank_at(s, k, depth);
+        longer |= k.n > depth;
     }
-    radix(p, t, n);
-    for (size_t i = 0, j; i < n; i = j) {
+    if (!longer) /* equal bytes: the shorter one is the prefix of the longer */
+        for (size_t i = 0; i < n; i++)
+            p[i].rank = s->descending ? ~(uint64_t)key[p[i].row].n : key[p[i].row].n;
+    sort_ranks(p, t, n);
+    for (size_t i = 0, j; longer && i < n; i = j) {
         for (j = i + 1; j < n && p[j].rank == p[i].rank; j++)
             ;
         if (j - i > 1)
@@ -258,8 +281,10 @@ sort_rows(struct sorter *s)
     for (uint64_t i = 0, j; i < s->n; i = j) {
         for (j = i + 1; j < s->n && p[j].rank == p[i].rank; j++)
             ;
-        if (j - i > 1)
+        if (j - i > 1 && s->by_key)
             order_ties(s, p + i, t, j - i, 8);
+        else if (j - i > 1 && !all_equal(s, p + i, j - i))
+            order_by_key(s, p + i, j - i);
     }
 }
 
@@ -326,10 +351,29 @@ merged_to_output(void *arg, const struct block_cols *rows, const uint8_t *same)
     return flow__output_put(arg, rows, NULL);
 }
 
+/* A sort's runs lie one after the other in the output, each as a "partition" of it: the reducers merge them together
+ * with those of the other maps, so nothing is written twice. */
+static struct err *
+append_run(struct sorter *s)
+{
+    if (!s->out.w)
+        TRY(flow__output_open(s->r, s->schema, 0, true, &s->out));
+    else
+        TRY(block_partition(s->out.w, ++s->runs));
+    return emit(s, to_output, &s->out);
+}
+
 static struct err *
 spill(struct sorter *s)
 {
     struct block_writer *w;
+
+    if (s->by_key) {
+        for (const struct text_chunk *t = s->text; t; t = t->next)
+            s->r->res->spill_bytes += t->n;
+        s->r->res->spill_bytes += s->n * s->row_bytes;
+        return append_run(s);
+    }
 
     TRY(flow__spill_begin(&s->spills, &w));
     struct err *e = emit(s, to_spill, w);
@@ -436,7 +480,12 @@ sorter_finish(struct flow_sink *k)
 {
     struct sorter *s = (struct sorter *)k;
 
-    TRY(flow__output_open(s->r, s->schema, s->by_key ? 0 : s->r->task->stage->partitions, s->by_key, &s->out));
+    if (s->by_key) {
+        if (s->n || !s->out.w)
+            TRY(append_run(s));
+        return flow__output_close(&s->out);
+    }
+    TRY(flow__output_open(s->r, s->schema, s->r->task->stage->partitions, false, &s->out));
     if (s->spills.n == 0) {
         TRY(emit(s, to_output, &s->out));
     } else {

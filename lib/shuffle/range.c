@@ -87,8 +87,9 @@ read_samples(const struct shuffle_opts *o, struct samples *s, struct arena *a)
     for (uint32_t map = 0; map < o->maps; map++) {
         struct arena names = { 0 };
         struct block_run *r = NULL;
+        const char *name;
         int fd = -1;
-        struct err *e = shuffle__open_map(o, map, &names, &fd, &r);
+        struct err *e = shuffle__open_map(o, map, &names, &fd, &name, &r);
 
         if (!e) {
             take_samples(s, r, o->maps, a);
@@ -159,7 +160,7 @@ shuffle__blocks(const struct shuffle_opts *o, const struct block_run *r, const s
                 uint32_t *ret_from, uint32_t *ret_to)
 {
     struct samples s = { .kind = o->merge.schema.key, .descending = o->merge.descending };
-    uint32_t lo = 0, hi = block_run_count(r);
+    uint32_t lo = *ret_from, hi = *ret_to;
 
     /* A block is behind us if the next one begins before the range. */
     for (uint32_t end = hi; b->has_lo && lo + 1 < end;) {

@@ -1,6 +1,8 @@
 /* shuffle -- see shuffle.h */
 #include "shuffle/shuffle_priv.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 
 #include "base/file.h"
@@ -29,7 +31,8 @@ check(const struct shuffle_opts *o, const struct block_run *r, const char *name)
 }
 
 struct err *
-shuffle__open_map(const struct shuffle_opts *o, uint32_t map, struct arena *a, int *ret_fd, struct block_run **ret)
+shuffle__open_map(const struct shuffle_opts *o, uint32_t map, struct arena *a, int *ret_fd, const char **ret_name,
+                  struct block_run **ret)
 {
     struct block_run *r = NULL;
     char *name = NULL;
@@ -48,19 +51,49 @@ shuffle__open_map(const struct shuffle_opts *o, uint32_t map, struct arena *a, i
         return shuffle__blame(e, o, map);
     }
     *ret_fd = fd;
+    *ret_name = name;
     *ret = r;
     return NULL;
 }
 
-/* The blocks of the run that belong to our partition. */
-static void
-find_blocks(const struct shuffle_opts *o, const struct block_run *r, const struct merge_bound *b, uint32_t *ret_from,
-            uint32_t *ret_to)
+/* A run of the file's blocks [from, to), in a set of its own descriptor. */
+static struct err *
+add_run(const struct shuffle_opts *o, const struct block_run *whole, int whole_fd, const char *name, uint32_t from,
+        uint32_t to, struct merge_set *into, uint64_t *bytes)
 {
-    if (o->merge.by_key)
-        shuffle__blocks(o, r, b, ret_from, ret_to);
-    else
-        block_run_partition(r, o->partition, ret_from, ret_to);
+    struct block_run *r;
+
+    if (from == to)
+        return NULL;
+    for (uint32_t i = from; i < to; i++)
+        *bytes += block_run_entry(whole, i)->bytes;
+    int fd = fcntl(whole_fd, F_DUPFD_CLOEXEC, 3);
+    if (fd < 0)
+        return err_errno(errno, "opening \"%s\" once more", name);
+    struct err *e = block_run_open(fd, name, o->codecs, &r);
+    if (e) {
+        file_close(&fd);
+        return e;
+    }
+    /* Not blamed on this map: a pass over the ones before may fail here, and names its file. */
+    return merge_set_add(into, r, fd, from, to);
+}
+
+/* A sort's map output holds one run after the other, each as a "partition" of the file, in the order of their rows. */
+static struct err *
+add_sorted(const struct shuffle_opts *o, const struct block_run *r, int fd, const char *name,
+           const struct merge_bound *b, struct merge_set *into, uint64_t *bytes)
+{
+    uint32_t n = block_run_count(r), runs = n ? block_run_entry(r, n - 1)->partition + 1 : 0;
+
+    for (uint32_t k = 0; k < runs; k++) {
+        uint32_t from, to;
+
+        block_run_partition(r, k, &from, &to);
+        shuffle__blocks(o, r, b, &from, &to);
+        TRY(add_run(o, r, fd, name, from, to, into, bytes));
+    }
+    return NULL;
 }
 
 static struct err *
@@ -70,17 +103,24 @@ add_map(const struct shuffle_opts *o, uint32_t map, const struct merge_bound *b,
     struct arena names = { 0 };
     struct block_run *r = NULL;
     uint32_t from, to;
+    const char *name;
     int fd = -1;
-    struct err *e = shuffle__open_map(o, map, &names, &fd, &r);
+    struct err *e = shuffle__open_map(o, map, &names, &fd, &name, &r);
 
-    arena_fini(&names);
-    if (e)
+    if (e) {
+        arena_fini(&names);
         return e;
-    find_blocks(o, r, b, &from, &to);
-    for (uint32_t i = from; i < to; i++)
-        *bytes += block_run_entry(r, i)->bytes;
-    /* Not blamed on this map: a pass over the ones before may fail here, and names its file. */
-    return merge_set_add(into, r, fd, from, to);
+    }
+    if (o->merge.by_key) {
+        e = add_sorted(o, r, fd, name, b, into, bytes);
+    } else {
+        block_run_partition(r, o->partition, &from, &to);
+        e = add_run(o, r, fd, name, from, to, into, bytes);
+    }
+    block_run_close(r);
+    file_close(&fd);
+    arena_fini(&names);
+    return e;
 }
 
 static struct err *
@@ -115,8 +155,9 @@ read_map(const struct shuffle_opts *o, uint32_t map)
     struct block_cursor *c = NULL;
     struct block_cols cols = { .n = 1 };
     struct block_run *r = NULL;
+    const char *name;
     int fd = -1;
-    struct err *e = shuffle__open_map(o, map, &names, &fd, &r);
+    struct err *e = shuffle__open_map(o, map, &names, &fd, &name, &r);
 
     if (!e)
         e = block_cursor_open(r, 0, block_run_count(r), &c);
