@@ -69,7 +69,7 @@ fold(struct made *m, enum plan_fold how, const struct plan_node *in)
     struct plan_schema out = in->out;
 
     if (how == PLAN_FOLD_COUNT)
-        out.val = PLAN_U64;
+        out.val = PLAN_I64;
     struct plan_node *n = on(m, PLAN_FOLD, in, out, NULL);
     n->fold = (uint8_t)how;
     if (how == PLAN_FOLD_FN)

@@ -37,6 +37,15 @@ block_bytes_of(const struct block_run_opts *o)
     return n < BLOCK_RAW_MAX / 2 ? n : BLOCK_RAW_MAX / 2;
 }
 
+/* Small blocks, small writes: who asks for them has little memory. */
+static size_t
+write_bytes_of(const struct block_run_opts *o)
+{
+    size_t n = 4 * (size_t)block_bytes_of(o);
+
+    return n < BLOCK_WRITE_BYTES ? n : BLOCK_WRITE_BYTES;
+}
+
 static uint32_t
 rows_max_of(const struct block_run_opts *o)
 {
@@ -89,14 +98,14 @@ static struct err *
 seal(struct block_writer *w)
 {
     struct block__stage *s = &w->stage;
-    size_t need = block__seal_bound(s);
+    size_t need = block__seal_bound(s), most = write_bytes_of(&w->opts);
 
     if (s->rows == 0)
         return NULL;
-    if (w->out.n && w->out.n + need > BLOCK_WRITE_BYTES)
+    if (w->out.n && w->out.n + need > most)
         TRY(write_out(w));
-    if (w->info.blocks == 1 && need < BLOCK_WRITE_BYTES) /* more than one: one buffer for all that follow */
-        buf_room(&w->out, BLOCK_WRITE_BYTES - w->out.n);
+    if (w->info.blocks == 1 && need < most) /* more than one: one buffer for all that follow */
+        buf_room(&w->out, most - w->out.n);
     struct block__header h = block__seal(s, w->opts.codec, &w->scratch, &w->out);
     uint32_t bytes = (uint32_t)sizeof h + h.stored;
     put_u32(&w->footer, bytes);
@@ -113,7 +122,7 @@ seal(struct block_writer *w)
     block__stage_clear(s);
     if (s->col[0].cap + s->col[1].cap > 4 * (size_t)w->opts.block_bytes + 8192) /* a giant was here */
         block__stage_fini(s), s->rows_cap = 0;
-    return w->out.n >= BLOCK_WRITE_BYTES ? write_out(w) : NULL;
+    return w->out.n >= most ? write_out(w) : NULL;
 }
 
 struct err *
@@ -199,5 +208,5 @@ block_writer_need(const struct block_run_opts *o)
 {
     size_t block = block_bytes_of(o), stage = 2 * block + 8192;
 
-    return sizeof(struct block_writer) + stage + BLOCK_WRITE_BYTES + 2 * block + (o->codec ? 3 * block : 0);
+    return sizeof(struct block_writer) + stage + write_bytes_of(o) + 2 * block + (o->codec ? 3 * block : 0);
 }

@@ -57,6 +57,8 @@ struct combine {
     struct text_chunk *text;
     struct block_str *side; /* values that are strings */
     uint64_t n_side, cap_side;
+    size_t text_bytes; /* of a chunk */
+    bool giant;        /* a key larger than a block can be */
     struct flow_spills spills;
     struct flow_output out;
     struct walk *walk;
@@ -107,6 +109,35 @@ table_set(struct combine *c, struct slot *slot, unsigned bits)
     c->most = ((uint64_t)1 << bits) / 2;
 }
 
+static void
+table_free(struct combine *c)
+{
+    if (!c->slot)
+        return;
+    munmap(c->slot, table_bytes(c->bits));
+    budget_give(c->r->budget, table_bytes(c->bits));
+    c->slot = NULL;
+}
+
+/* The first table: small, and smaller in a small budget. */
+static struct err *
+table_new(struct combine *c)
+{
+    unsigned bits = FIRST_BITS;
+
+    while (bits > 6 && table_bytes(bits) > c->r->budget->limit / 8)
+        bits--;
+    if (!budget_force(c->r->budget, table_bytes(bits)))
+        return err_hint(err_new(ERR_LIMIT, "a task may hold %llu bytes, too few to combine rows by key",
+                                (unsigned long long)c->r->budget->limit),
+                        "Give tasks more memory with --executor-memory.");
+    struct slot *slot = table_map(bits);
+    if (!slot)
+        abort();
+    table_set(c, slot, bits);
+    return NULL;
+}
+
 /* Doubles the table.  false: no memory for it, or (with full) a cluster reached the end even so. */
 static bool
 table_grow(struct combine *c)
@@ -134,8 +165,7 @@ table_grow(struct combine *c)
         }
         *d = *s;
     }
-    munmap(c->slot, table_bytes(c->bits));
-    budget_give(c->r->budget, table_bytes(c->bits));
+    table_free(c);
     table_set(c, to, bits);
     return true;
 }
@@ -148,7 +178,7 @@ text_reserve(struct combine *c, size_t n, bool must)
 
     if (t && t->cap - t->n >= n)
         return true;
-    size_t cap = n > TEXT_CHUNK ? n : TEXT_CHUNK, bytes = sizeof *t + cap + BLOCK_PAD;
+    size_t cap = n > c->text_bytes ? n : c->text_bytes, bytes = sizeof *t + cap + BLOCK_PAD;
     if (!budget_take(c->r->budget, bytes) && !((must || !t) && budget_force(c->r->budget, bytes)))
         return false;
     t = malloc(bytes);
@@ -308,6 +338,18 @@ to_output(void *arg, const struct block_cols *rows, const uint64_t *ranks)
     return flow__output_put(arg, rows, ranks);
 }
 
+/* Gives all memory back; nothing is in it that is needed. */
+static void
+release(struct combine *c)
+{
+    table_free(c);
+    text_free(c);
+    budget_give(c->r->budget, c->cap_side * sizeof *c->side);
+    free(c->side);
+    c->side = NULL;
+    c->n_side = c->cap_side = 0;
+}
+
 static struct err *
 spill(struct combine *c)
 {
@@ -324,6 +366,11 @@ spill(struct combine *c)
     TRY(flow__spill_end(&c->spills, &w));
     text_free(c);
     c->n = c->n_side = 0;
+    if (flow__spill_many(&c->spills)) {
+        release(c);
+        TRY(flow__spill_collapse(&c->spills));
+        return table_new(c);
+    }
     memset(c->slot, 0, table_bytes(c->bits));
     return NULL;
 }
@@ -348,36 +395,66 @@ make_room(struct combine *c)
     return NULL;
 }
 
-/* Room for GROUP more string values and the bytes of these n. */
-static struct err *
-side_room(struct combine *c, const char *vals, uint32_t n)
+static size_t
+room_of(size_t n)
 {
-    const struct block_str *v = (const struct block_str *)vals;
+    return (n + 7) & ~(size_t)7;
+}
+
+/* Bytes of a group's string values and long keys, at most. */
+static size_t
+text_need(const struct combine *c, const void *keys, const struct block_str *v, uint32_t n)
+{
+    const struct block_str *k = keys;
     size_t bytes = 0;
 
-    for (uint32_t i = 0; i < n; i++)
-        bytes += (v[i].n + 7) & ~(size_t)7;
-    if (!text_reserve(c, bytes, c->n == 0)) {
-        TRY(spill(c));
-        if (!text_reserve(c, bytes, true))
-            return err_new(ERR_LIMIT, "%u values of %zu bytes do not fit into the %llu bytes of a task", n, bytes,
-                           (unsigned long long)c->r->budget->limit);
+    for (uint32_t i = 0; i < n; i++) {
+        bytes += room_of(v[i].n);
+        if (c->schema.key == BLOCK_STR && k[i].n > 16)
+            bytes += room_of(k[i].n);
     }
-    if (c->n_side + GROUP <= c->cap_side)
+    return bytes;
+}
+
+static struct err *
+too_large(const struct combine *c, const char *what, size_t n)
+{
+    return err_hint(err_new(ERR_LIMIT, "a %s of %zu bytes does not fit into the %llu bytes of a task", what, n,
+                            (unsigned long long)c->r->budget->limit),
+                    "Give tasks more memory with --executor-memory.");
+}
+
+/* Room for n more string values and their bytes; *n becomes less when not all of them fit. */
+static struct err *
+side_room(struct combine *c, const void *keys, const struct block_str *v, uint32_t *n)
+{
+    if (c->n_side + GROUP > c->cap_side) {
+        uint64_t cap = c->cap_side ? c->cap_side * 2 : 4 * GROUP, more = (cap - c->cap_side) * sizeof *c->side;
+
+        if (budget_take(c->r->budget, more) || (!c->cap_side && budget_force(c->r->budget, more))) {
+            c->side = realloc(c->side, cap * sizeof *c->side);
+            if (!c->side)
+                abort();
+            c->cap_side = cap;
+        } else if (!c->cap_side) {
+            return too_large(c, "list of values", more);
+        } else {
+            TRY(spill(c));
+            return side_room(c, keys, v, n);
+        }
+    }
+    if (text_reserve(c, text_need(c, keys, v, *n), c->n == 0))
         return NULL;
-    uint64_t cap = c->cap_side ? c->cap_side * 2 : 4 * GROUP;
-    if (!budget_take(c->r->budget, cap * sizeof *c->side)) {
-        if (c->cap_side)
-            return spill(c);
-        if (!budget_force(c->r->budget, cap * sizeof *c->side))
-            return err_new(ERR_LIMIT, "no memory for %llu values", (unsigned long long)cap);
+    if (c->n) {
+        TRY(spill(c));
+        return side_room(c, keys, v, n);
     }
-    budget_give(c->r->budget, c->cap_side * sizeof *c->side);
-    c->side = realloc(c->side, cap * sizeof *c->side);
-    if (!c->side)
-        abort();
-    c->cap_side = cap;
-    return NULL;
+    while (*n > 1) {
+        *n /= 2;
+        if (text_reserve(c, text_need(c, keys, v, *n), true))
+            return NULL;
+    }
+    return too_large(c, "row", text_need(c, keys, v, 1));
 }
 
 /* ---- in */
@@ -430,7 +507,7 @@ find_slow(struct combine *c, bool str, const struct key *k, const struct block_s
     if (s >= c->slot + ((size_t)1 << c->bits) + TAIL - 1)
         return NULL; /* the last slot stays free: it ends the search */
     if (len1 > 17) {
-        char *p = text_copy(c, text->p, text->n, false);
+        char *p = text_copy(c, text->p, text->n, c->n == 0);
 
         if (!p)
             return NULL;
@@ -476,6 +553,8 @@ hash_group(struct combine *c, bool str, const void *col, uint32_t n, struct key 
                 k[i].hash = hash_short(k[i].lo, k[i].hi, s.n);
             } else {
                 k[i].hash = hash_long(s.p, s.n);
+                k[i].hi = 1; /* not the address that a slot has there */
+                c->giant |= s.n > BLOCK_RAW_MAX;
             }
         } else {
             k[i].lo = block_norm(c->schema.key, ((const uint64_t *)col)[i]);
@@ -527,18 +606,37 @@ probe_group(struct combine *c, bool str, uint8_t kind, uint8_t fold, const void 
             PROBE_FOLDS(str, BLOCK_I64);                              \
     } while (0)
 
-static struct err *
+/* A value gets memory of the table's.  false: there is none. */
+static bool
 own_side(struct combine *c, uint64_t i)
 {
-    struct block_str s = c->side[i];
-    char *p = text_copy(c, s.p, s.n, true);
+    char *p = text_copy(c, c->side[i].p, c->side[i].n, false);
 
-    if (!p)
-        return err_hint(err_new(ERR_LIMIT, "a value of %zu bytes does not fit into the %llu bytes of a task", s.n,
-                                (unsigned long long)c->r->budget->limit),
-                        "Give tasks more memory with --executor-memory.");
-    c->side[i] = (struct block_str){ p, s.n };
-    return NULL;
+    if (p)
+        c->side[i].p = p;
+    return p != NULL;
+}
+
+/* What the fold gave for the rows seen[0, m) lies where the author put it: in td_tmp, in the batch, anywhere. */
+static struct err *
+own_results(struct combine *c, const uint64_t *seen, struct block_str *old, uint32_t m)
+{
+    bool full = false;
+
+    for (uint32_t j = 0; j < m; j++) {
+        struct block_str *s = &c->side[seen[j]];
+
+        if (s->p == old[j].p)
+            continue;
+        if (full || !own_side(c, seen[j])) {
+            full = true; /* until it has been spilled, with all others */
+            *s = flow__str_copy(&c->user->tmp, s->p, s->n);
+        }
+        for (uint32_t l = j + 1; l < m; l++) /* the same key again in this group: it is ours now */
+            if (seen[l] == seen[j])
+                old[l] = *s;
+    }
+    return full ? spill(c) : NULL;
 }
 
 /* Values are folded by a function of the author's, or are strings. */
@@ -561,7 +659,7 @@ probe_user(struct combine *c, const void *keys, const void *vals, const struct k
             s->v = sval ? c->n_side++ : ((const uint64_t *)vals)[i];
             if (sval) {
                 c->side[s->v] = ((const struct block_str *)vals)[i];
-                TRY(own_side(c, s->v));
+                ASSERT(own_side(c, s->v)); /* side_room made the room */
             }
             continue;
         }
@@ -586,14 +684,7 @@ probe_user(struct combine *c, const void *keys, const void *vals, const struct k
     c->r->op = outer;
     if (u->t.bad || c->r->err)
         return flow__user_err(u);
-    for (uint32_t j = 0; sval && j < m; j++)
-        if (c->side[seen[j]].p != old[j].p) {
-            TRY(own_side(c, seen[j]));
-            for (uint32_t l = j + 1; l < m; l++) /* the same key again in this group: it is ours now */
-                if (seen[l] == seen[j])
-                    old[l] = c->side[seen[j]];
-        }
-    return NULL;
+    return sval ? own_results(c, seen, old, m) : NULL;
 }
 
 static struct err *
@@ -634,14 +725,13 @@ combine_push(struct flow_sink *s, const td_batch *b)
         if (c->n + GROUP > c->most)
             TRY(make_room(c));
         if (c->schema.val == BLOCK_STR)
-            TRY(side_room(c, vals, n));
+            TRY(side_room(c, (const char *)b->col[0] + i * kz, (const void *)vals, &n));
         TRY(add_group(c, (const char *)b->col[0] + i * kz, vals, n, &done));
+        if (c->giant)
+            return err_new(ERR_LIMIT, "a key of more than %d bytes is larger than a block can be", BLOCK_RAW_MAX);
         if (done < n) {
-            if (c->n == 0)
-                return err_hint(err_new(ERR_LIMIT, "a key of %zu bytes does not fit into the %llu bytes of a task",
-                                        ((const struct block_str *)b->col[0])[i].n,
-                                        (unsigned long long)c->r->budget->limit),
-                                "Give tasks more memory with --executor-memory.");
+            if (c->n == 0 && done == 0)
+                return too_large(c, "key", ((const struct block_str *)b->col[0])[i].n);
             TRY(spill(c));
         }
         i += done;
@@ -673,10 +763,7 @@ combine_finish(struct flow_sink *s)
     } else {
         if (c->n)
             TRY(spill(c));
-        text_free(c);
-        munmap(c->slot, table_bytes(c->bits));
-        budget_give(c->r->budget, table_bytes(c->bits));
-        c->slot = NULL;
+        release(c);
         TRY(flow__fold_new(c->r, c->node, c->node->id | FLOW_MAP_SIDE, true, fold_out, &c->out, &f));
         TRY(flow__spill_merge(&c->spills, merge_out, f));
         TRY(flow__fold_end(f));
@@ -691,10 +778,7 @@ combine_free(struct flow_sink *s)
 {
     struct combine *c = (struct combine *)s;
 
-    if (c->slot)
-        munmap(c->slot, table_bytes(c->bits));
-    text_free(c);
-    free(c->side);
+    release(c);
     flow__spill_free(&c->spills);
     block_writer_abandon(&c->out.w);
     file_close(&c->out.fd);
@@ -718,10 +802,8 @@ flow__combine_new(struct flow_run *r, const struct plan_node *n, struct flow_sin
         if (e)
             return e;
     }
-    struct slot *slot = table_map(FIRST_BITS);
-    if (!slot || !budget_force(r->budget, table_bytes(FIRST_BITS)))
-        return err_new(ERR_LIMIT, "no memory for a table of %zu bytes", table_bytes(FIRST_BITS));
-    table_set(c, slot, FIRST_BITS);
+    TRY(table_new(c));
+    c->text_bytes = flow__share(r->budget, TEXT_CHUNK, 16, 1024);
     c->walk = arena_alloc(r->a, sizeof *c->walk);
     *ret = &c->sink;
     return NULL;

@@ -102,6 +102,9 @@ struct flow_spills {
 };
 struct err *flow__spill_begin(struct flow_spills *s, struct block_writer **ret_w);
 struct err *flow__spill_end(struct flow_spills *s, struct block_writer **take);
+/* So many runs that they should become one before the next.  That takes memory: give up what can be given up. */
+bool flow__spill_many(const struct flow_spills *s);
+struct err *flow__spill_collapse(struct flow_spills *s);
 /* Calls out(arg, rows, same) over all runs, merged. */
 struct err *flow__spill_merge(struct flow_spills *s,
                               struct err *(*out)(void *, const struct block_cols *, const uint8_t *), void *arg);
@@ -125,6 +128,22 @@ struct err *flow__output_close(struct flow_output *o);
 
 /* Rows as a fold shuffles them: one value a key, none for distinct. */
 struct block_schema flow__fold_schema(const struct plan_node *n);
+
+/* A size of dflt bytes, less in a small budget: at most one part of `parts`, but not below least. */
+static inline size_t
+flow__share(const struct budget *b, size_t dflt, unsigned parts, size_t least)
+{
+    uint64_t n = b->limit / parts;
+
+    return n >= dflt ? dflt : n > least ? (size_t)n : least < dflt ? least : dflt;
+}
+
+/* For the blocks of a run that will be merged: several must fit into the budget at once. */
+static inline uint32_t
+flow__block_bytes(const struct budget *b)
+{
+    return (uint32_t)flow__share(b, BLOCK_BYTES, 64, 1024);
+}
 
 /* Forgets what is in it; memory for giants is freed. */
 static inline void

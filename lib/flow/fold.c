@@ -22,6 +22,7 @@ struct flow_fold {
     struct block_str skey[FLOW_ROWS + 1], sval[FLOW_ROWS + 1];
     struct arena keep[2];       /* strings of the pending row, now and before */
     unsigned cur;
+    struct arena own;           /* strings that the author's function gave, until the next batch */
     void *acc[FLOW_ROWS];
 };
 
@@ -92,7 +93,15 @@ fold_user(struct flow_fold *f, const void *vals, uint32_t n)
     f->r->op = u->index;
     u->fn->fold(&u->t, f->acc, vals, n);
     f->r->op = outer;
-    return u->t.bad || f->r->err ? flow__user_err(u) : NULL;
+    if (u->t.bad || f->r->err)
+        return flow__user_err(u);
+    for (uint32_t i = 0; f->schema.val == BLOCK_STR && i < n; i++) {
+        struct block_str *s = f->acc[i];
+
+        if (i + 1 == n || f->acc[i + 1] != f->acc[i])
+            *s = flow__str_copy(&f->own, s->p, s->n);
+    }
+    return NULL;
 }
 
 /* The last row stays: its strings move to memory of ours. */
@@ -157,6 +166,7 @@ push_part(struct flow_fold *f, const struct block_cols *rows, const uint8_t *sam
     }
     if (f->user) {
         flow__user_batch(f->user);
+        flow__arena_empty(&f->own);
         TRY(fold_user(f, f->schema.val == BLOCK_STR ? (void *)txt : (void *)num, m));
     }
     if (j == UINT32_MAX)
@@ -185,5 +195,6 @@ flow__fold_end(struct flow_fold *f)
         e = flow__user_end(f->user);
     arena_fini(&f->keep[0]);
     arena_fini(&f->keep[1]);
+    arena_fini(&f->own);
     return e;
 }

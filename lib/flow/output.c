@@ -10,10 +10,15 @@ flow__output_open(struct flow_run *r, struct block_schema schema, uint32_t parti
     struct block_run_opts opts = { .schema = schema, .first_keys = first_keys };
 
     *o = (struct flow_output){ .r = r, .fd = -1, .schema = schema, .partitions = partitions };
-    if (r->task->stage->sink == PLAN_SINK_SHUFFLE)
+    if (r->task->stage->sink == PLAN_SINK_SHUFFLE) {
         opts.codec = r->w->shuffle_codec;
+        opts.block_bytes = flow__block_bytes(r->budget);
+    }
     TRY(r->w->open_output(r->w->arg, &o->fd, &o->name));
-    return block_writer_open(o->fd, o->name, &opts, &o->w);
+    struct err *e = block_writer_open(o->fd, o->name, &opts, &o->w);
+    if (e)
+        file_close(&o->fd);
+    return e;
 }
 
 struct err *

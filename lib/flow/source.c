@@ -44,17 +44,13 @@ grow(struct text *t)
     struct flow_run *r = t->r;
     size_t cap = t->cap * 2;
 
-    if (!budget_force(r->budget, cap + BLOCK_PAD))
+    if (!budget_force(r->budget, cap - t->cap))
         return err_hint(err_new(ERR_LIMIT, "a record of \"%s\" at byte offset %llu is larger than %zu bytes, and a task may hold %llu",
                                 t->in.name, (unsigned long long)t->base, t->cap, (unsigned long long)r->budget->limit),
                         "Give tasks more memory with --executor-memory.");
-    char *p = malloc(cap + BLOCK_PAD);
-    if (!p)
+    t->buf = realloc(t->buf, cap + BLOCK_PAD);
+    if (!t->buf)
         abort();
-    memcpy(p, t->buf, t->have);
-    free(t->buf);
-    budget_give(r->budget, t->cap + BLOCK_PAD);
-    t->buf = p;
     t->cap = cap;
     return NULL;
 }
@@ -220,13 +216,15 @@ one_piece(struct text *t)
 struct err *
 flow__source_text(struct flow_run *r, const struct plan_branch *b)
 {
-    struct text t = { .r = r, .cap = FLOW_READ };
+    struct text t = { .r = r, .cap = flow__share(r->budget, FLOW_READ, 8, 4096) };
     struct err *e = NULL;
 
     (void)b;
     if (!budget_force(r->budget, t.cap + BLOCK_PAD))
         return err_new(ERR_LIMIT, "a task may hold %llu bytes, too few to read text", (unsigned long long)r->budget->limit);
     t.buf = malloc(t.cap + BLOCK_PAD);
+    if (!t.buf)
+        abort();
     t.rows = arena_alloc(r->a, sizeof *t.rows * FLOW_ROWS);
     for (uint32_t i = 0; !e; i++) {
         e = r->w->open_piece(r->w->arg, i, &t.in);

@@ -18,7 +18,7 @@ typedef struct err *rows_fn(void *, const struct block_cols *, const uint8_t *);
 static struct err *
 writer_open(struct flow_spills *s, struct block_writer **ret_w)
 {
-    struct block_run_opts opts = { .schema = s->schema };
+    struct block_run_opts opts = { .schema = s->schema, .block_bytes = flow__block_bytes(s->r->budget) };
 
     if (s->n == s->cap) {
         s->cap = s->cap ? s->cap * 2 : 8;
@@ -96,9 +96,14 @@ to_writer(void *arg, const struct block_cols *rows, const uint8_t *same)
     return block_put(arg, rows, 0, rows->n);
 }
 
-/* All runs become one. */
-static struct err *
-collapse(struct flow_spills *s)
+bool
+flow__spill_many(const struct flow_spills *s)
+{
+    return s->n >= RUNS_MAX;
+}
+
+struct err *
+flow__spill_collapse(struct flow_spills *s)
 {
     struct block_writer *w;
     uint32_t n = s->n;
@@ -125,8 +130,7 @@ flow__spill_begin(struct flow_spills *s, struct block_writer **ret_w)
 struct err *
 flow__spill_end(struct flow_spills *s, struct block_writer **take)
 {
-    TRY(writer_close(s, take));
-    return s->n >= RUNS_MAX ? collapse(s) : NULL;
+    return writer_close(s, take);
 }
 
 struct err *

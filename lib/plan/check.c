@@ -122,7 +122,7 @@ makes(const struct plan_node *node, struct plan_schema *ret)
     case PLAN_FOLD:
         *ret = node->in;
         if (node->fold == PLAN_FOLD_COUNT)
-            ret->val = PLAN_U64;
+            ret->val = PLAN_I64;
         return true;
     default:
         return false;
