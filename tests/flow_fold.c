@@ -416,13 +416,13 @@ enum {
 static void
 many_keys(void)
 {
-    all_kinds(ROWS, ROWS, false, 600 << 10);
+    all_kinds(ROWS, ROWS, false, 400 << 10);
 }
 
 static void
 long_keys(void)
 {
-    all_kinds(ROWS, ROWS / 2, true, 600 << 10);
+    all_kinds(ROWS, ROWS / 2, true, 400 << 10);
 }
 
 /* The smallest --executor-memory, shared by two: 1 MiB * 0.6 / 2. */
