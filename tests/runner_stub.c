@@ -23,6 +23,8 @@ on_record(void *arg, struct recorder *rec)
 
     if (!record)
         return;
+    if (!strcmp(record, "a fault in the handler"))
+        __builtin_trap();
     rec->rec.file = 0;
     rec->rec.offset = 23893;
     rec->rec.first_n = n > RECORDER_FIRST ? RECORDER_FIRST : (unsigned)n;

@@ -301,6 +301,7 @@ static const struct unit_test tests[] = {
     { "crash.stack_overflow", crash_stack_overflow },
     { "crash.exits", crash_exits },
     { "crash.gives_up", crash_gives_up },
+    { "crash.nested", crash_nested },
     { "crash.eats_memory", crash_eats_memory },
     { "crash.closes_descriptors", crash_closes_descriptors },
     { "crash.scribbles", crash_scribbles },

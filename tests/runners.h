@@ -41,6 +41,7 @@ void crash_heap_errors(void);
 void crash_stack_overflow(void);
 void crash_exits(void);
 void crash_gives_up(void);
+void crash_nested(void);
 void crash_eats_memory(void);
 void crash_closes_descriptors(void);
 void crash_scribbles(void);

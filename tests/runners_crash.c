@@ -157,6 +157,22 @@ crash_gives_up(void)
     world_close(&w);
 }
 
+/* A fault while the last words are written: what was written stays, what comes behind comes. */
+void
+crash_nested(void)
+{
+    struct world w;
+
+    world_open(&w);
+    load(&w, 0, bad_module(), 0);
+    call(&w, 0, "fpe", "a fault in the handler");
+    run_until(&w, 0, 1);
+    EQ_U64(WTERMSIG(w.death.status), SIGFPE);
+    CU_ASSERT(w.death.rec.end.data_bytes > 0);
+    IS_ERR(told(&w, bad_module(), 0), ERR_USER, "signal 8 in fpe() at runner_bad.c:39 (crash.so+0x");
+    world_close(&w);
+}
+
 static void
 nothing(void *arg)
 {
