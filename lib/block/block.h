@@ -75,6 +75,7 @@ struct block_run_opts {
     uint32_t block_bytes;            /* a block is sealed when its rows (8 bytes a cell and the bytes of the
                                         strings) reach this; 0 is BLOCK_BYTES */
     bool first_keys;                 /* the footer keeps the first key of each block */
+    bool no_digest;                  /* nobody will ask: it stays 0 */
 };
 
 struct block_writer;

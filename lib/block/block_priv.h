@@ -16,7 +16,11 @@
 
 #define BLOCK__MAGIC 0x4b424454u /* "TDBK" */
 #define BLOCK__RUN_MAGIC 0x4e524454u /* "TDRN" */
-enum { BLOCK__VERSION = 1, BLOCK__FIRST_KEYS = 1 };
+enum {
+    BLOCK__VERSION = 1,
+    BLOCK__FIRST_KEYS = 1,    /* flag of a trailer */
+    BLOCK__RATIO_MAX = 4096,  /* packed better than this is not believed: a small block can't ask for much memory */
+};
 
 struct block__column {
     uint8_t width, zero[3];

@@ -66,7 +66,7 @@ block__check_header(const struct block__header *h, size_t left, struct block__at
     if (!block_schema_valid(schema) || h->zero)
         return block__corrupt(at, "its columns have the unknown kinds %u and %u", h->key, h->val);
     if (h->rows > BLOCK_ROWS_MAX || h->raw > BLOCK_RAW_MAX + 64u || h->stored > BLOCK_RAW_MAX + 64u
-        || (h->codec ? h->stored >= h->raw : h->stored != h->raw))
+        || (h->codec ? h->stored >= h->raw || h->raw / BLOCK__RATIO_MAX > h->stored : h->stored != h->raw))
         return block__corrupt(at, "its sizes can't be (%u rows, %u bytes, %u unpacked)", h->rows, h->stored,
                               h->raw);
     if (h->stored > left - sizeof *h)

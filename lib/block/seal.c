@@ -174,7 +174,7 @@ pack(const struct block_codec *codec, const char *raw, size_t n, struct buf *out
     size_t got = n ? codec->pack(raw, n, buf_room(out, cap), cap) : 0;
 
     *ret_codec = 0;
-    if (got && got < n - n / 16) {
+    if (got && got < n - n / 16 && n / BLOCK__RATIO_MAX <= got) {
         *ret_codec = codec->id;
         out->n += got;
         return got;

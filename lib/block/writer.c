@@ -71,11 +71,21 @@ block_writer_open(int fd, const char *name, const struct block_run_opts *opts, s
     return NULL;
 }
 
+/* A buffer that one giant record made large is not kept. */
+static void
+drop_giant(const struct block_writer *w, struct buf *b)
+{
+    if (b->cap > 4 * (BLOCK_WRITE_BYTES + (size_t)w->opts.block_bytes))
+        buf_fini(b);
+}
+
 static struct err *
 write_out(struct block_writer *w)
 {
     TRY(file_write_full(w->fd, w->out.p, w->out.n, w->name));
     w->out.n = 0;
+    drop_giant(w, &w->out);
+    drop_giant(w, &w->scratch);
     return NULL;
 }
 
@@ -116,7 +126,8 @@ seal(struct block_writer *w)
         put_first(&w->footer, s);
     w->info.blocks++;
     w->info.rows += h.rows;
-    w->info.digest += block__stage_digest(s);
+    if (!w->opts.no_digest)
+        w->info.digest += block__stage_digest(s);
     w->info.raw_bytes += h.raw;
     w->info.file_bytes += bytes;
     block__stage_clear(s);

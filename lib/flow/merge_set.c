@@ -43,7 +43,7 @@ static struct block_run_opts
 spill_opts(const struct merge_set *s)
 {
     return (struct block_run_opts){ .schema = s->opts.merge.schema, .codec = s->opts.codec,
-                                    .block_bytes = s->block_bytes };
+                                    .block_bytes = s->block_bytes, .no_digest = true };
 }
 
 struct err *
