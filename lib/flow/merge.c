@@ -226,7 +226,10 @@ fast_batch(struct merge *m)
 {
     struct block_cols c = columns(m, pick(m));
 
-    if (c.n == 0 || (!find_same(m, c.col[0], c.n) && !too_early(m, &c)) || !m->collide)
+    if (c.n == 0)
+        return c;
+    bool collided = find_same(m, c.col[0], c.n);
+    if (!m->collide || (!collided && !too_early(m, &c)))
         return c;
     for (uint32_t i = 0; i < c.n; i++)
         m->spot[m->from[i].in].at--;

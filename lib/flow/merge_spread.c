@@ -45,7 +45,7 @@ choose(const struct merge *m, struct range *ret)
 
         lo = first < lo ? first : lo;
         safe = last < safe ? last : safe; /* the block behind may begin with this rank, too */
-        density += (s->n - s->at) / ((double)(last - first) + 1);
+        density += (s->n - s->at - 1) / ((double)(last - first) + 1); /* steps from row to row, so one row says nothing */
         active++;
     }
     if (active < 2 || safe <= lo)
