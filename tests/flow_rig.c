@@ -286,11 +286,20 @@ open_runs(void *arg, const struct plan_branch *b, uint32_t partition, const stru
         TRY(range(r, b, partition, b->n, o, bound));
     for (uint32_t m = 0; m < b->parent_maps; m++) {
         struct block_run *run;
-        uint32_t from = 0, to;
+        uint32_t from, to;
         int fd;
 
         TRY(run_of(r, b->parent, m, &fd, &run));
-        to = block_run_count(run);
+        uint32_t n = block_run_count(run), runs = n ? block_run_entry(run, n - 1)->partition + 1 : 0;
+        for (uint32_t k = 0; o->by_key && k < runs; k++) { /* of a sort: each "partition" is a run */
+            struct block_run *part;
+            int own;
+
+            TRY(run_of(r, b->parent, m, &own, &part));
+            block_run_partition(part, k, &from, &to);
+            TRY(merge_set_add(into, part, own, from, to));
+        }
+        from = to = 0;
         if (!o->by_key)
             block_run_partition(run, partition, &from, &to);
         TRY(merge_set_add(into, run, fd, from, to));

@@ -54,6 +54,7 @@ struct sorter {
     struct column pair, tmp, key, val; /* struct pair twice; 8 bytes, or struct block_str */
     size_t row_bytes;
     struct text_chunk *text;
+    size_t text_bytes; /* of a chunk */
     struct flow_spills spills;
     struct flow_output out;
     uint32_t runs; /* of a sort's output that are complete */
@@ -103,7 +104,7 @@ text_room(struct sorter *s, size_t n, bool must)
 
     if (t && t->cap - t->n >= n)
         return true;
-    size_t cap = n > TEXT_CHUNK ? n : TEXT_CHUNK, bytes = sizeof *t + cap + BLOCK_PAD;
+    size_t cap = n > s->text_bytes ? n : s->text_bytes, bytes = sizeof *t + cap + BLOCK_PAD;
     if (!budget_take(s->r->budget, bytes) && !(must && budget_force(s->r->budget, bytes)))
         return false;
     t = malloc(bytes);
@@ -205,16 +206,6 @@ sort_ranks(struct pair *p, struct pair *t, size_t n)
         p[k++] = t[i++];
 }
 
-static bool
-all_equal(const struct sorter *s, const struct pair *p, size_t n)
-{
-    size_t same = 1;
-
-    while (same < n && cmp_rows(s, p[0].row, p[same].row) == 0)
-        same++;
-    return same == n;
-}
-
 /* Keys whose ranks are equal by chance (hashes): any order will do that is one. */
 static void
 order_by_key(const struct sorter *s, struct pair *p, size_t n)
@@ -229,26 +220,81 @@ order_by_key(const struct sorter *s, struct pair *p, size_t n)
     }
 }
 
-/* Strings that are equal in their first depth bytes: by the next eight, and so on. */
+/* Bytes that a and b, which are longer than depth and equal up to there, have in common. */
+static size_t
+common(struct block_str a, struct block_str b, size_t depth)
+{
+    size_t n = a.n < b.n ? a.n : b.n, i = depth;
+
+    for (; i + 8 <= n; i += 8) {
+        uint64_t x = hash_load8(a.p + i) ^ hash_load8(b.p + i);
+
+        if (x)
+            return i + (size_t)__builtin_ctzll(x) / 8;
+    }
+    while (i < n && a.p[i] == b.p[i])
+        i++;
+    return i;
+}
+
+/* Strings that are equal in their first depth bytes if zeroes are put behind the short ones.  Those that are not longer
+ * come first, by length; *p and *n become the others. */
+static void
+split_short(const struct sorter *s, struct pair **p, struct pair *t, size_t *n, size_t depth)
+{
+    const struct block_str *key = s->key.p;
+    uint64_t flip = s->descending ? UINT64_MAX : 0;
+    size_t from = 0, to = *n;
+
+    for (size_t i = 0; i < *n; i++) {
+        size_t len = key[(*p)[i].row].n;
+
+        (*p)[i].rank = (len > depth ? UINT64_MAX : len) ^ flip;
+    }
+    sort_ranks(*p, t, *n);
+    while (from < to && (*p)[from].rank != (UINT64_MAX ^ flip))
+        from++;
+    while (from < to && (*p)[to - 1].rank != (UINT64_MAX ^ flip))
+        to--;
+    *p += from;
+    *n = to - from;
+}
+
+/* As above: by the next eight bytes in which they differ, and so on. */
 static void
 order_ties(const struct sorter *s, struct pair *p, struct pair *t, size_t n, size_t depth)
 {
     const struct block_str *key = s->key.p;
-    bool longer = false;
 
-    if (all_equal(s, p, n))
-        return;
-    for (size_t i = 0; i < n; i++) {
-        struct block_str k = key[p[i].row];
+    for (;;) {
+        size_t least = SIZE_MAX, most = 0, same;
 
-        p[i].rank = rank_at(s, k, depth);
-        longer |= k.n > depth;
+        for (size_t i = 0; i < n; i++) {
+            size_t len = key[p[i].row].n;
+
+            least = len < least ? len : least;
+            most = len > most ? len : most;
+        }
+        if (n < 2 || (least == most && least <= depth))
+            return;
+        if (least <= depth) {
+            split_short(s, &p, t, &n, depth);
+            continue;
+        }
+        same = least;
+        for (size_t i = 1; i < n && same > depth; i++) {
+            size_t k = common(key[p[0].row], key[p[i].row], depth);
+
+            same = k < same ? k : same;
+        }
+        depth = same;
+        if (least > depth)
+            break;
     }
-    if (!longer) /* equal bytes: the shorter one is the prefix of the longer */
-        for (size_t i = 0; i < n; i++)
-            p[i].rank = s->descending ? ~(uint64_t)key[p[i].row].n : key[p[i].row].n;
+    for (size_t i = 0; i < n; i++)
+        p[i].rank = rank_at(s, key[p[i].row], depth);
     sort_ranks(p, t, n);
-    for (size_t i = 0, j; longer && i < n; i = j) {
+    for (size_t i = 0, j; i < n; i = j) {
         for (j = i + 1; j < n && p[j].rank == p[i].rank; j++)
             ;
         if (j - i > 1)
@@ -283,7 +329,7 @@ sort_rows(struct sorter *s)
             ;
         if (j - i > 1 && s->by_key)
             order_ties(s, p + i, t, j - i, 8);
-        else if (j - i > 1 && !all_equal(s, p + i, j - i))
+        else if (j - i > 1)
             order_by_key(s, p + i, j - i);
     }
 }
@@ -363,6 +409,38 @@ append_run(struct sorter *s)
     return emit(s, to_output, &s->out);
 }
 
+static void
+drop_columns(struct sorter *s)
+{
+    struct column *c[] = { &s->pair, &s->tmp, &s->key, &s->val };
+
+    for (int i = 0; i < 4; i++) {
+        if (c[i]->p)
+            munmap(c[i]->p, c[i]->bytes);
+        c[i]->p = NULL;
+    }
+    budget_give(s->r->budget, s->cap * s->row_bytes);
+    s->cap = 0;
+}
+
+/* The first ones: few rows, and fewer in a small budget. */
+static struct err *
+columns_new(struct sorter *s)
+{
+    struct budget *b = s->r->budget;
+    uint64_t rows = FIRST_ROWS;
+
+    while (rows > 16 && rows * s->row_bytes > b->limit / 8)
+        rows /= 2;
+    if (!budget_force(b, rows * s->row_bytes))
+        return err_hint(err_new(ERR_LIMIT, "a task may hold %llu bytes, too few to sort", (unsigned long long)b->limit),
+                        "Give tasks more memory with --executor-memory.");
+    struct err *e = resize(s, rows);
+    if (e)
+        budget_give(b, rows * s->row_bytes);
+    return e;
+}
+
 static struct err *
 spill(struct sorter *s)
 {
@@ -381,7 +459,12 @@ spill(struct sorter *s)
         block_writer_abandon(&w);
         return e;
     }
-    return flow__spill_end(&s->spills, &w);
+    TRY(flow__spill_end(&s->spills, &w));
+    if (!flow__spill_many(&s->spills))
+        return NULL;
+    drop_columns(s);
+    TRY(flow__spill_collapse(&s->spills));
+    return columns_new(s);
 }
 
 /* ---- in */
@@ -393,10 +476,15 @@ make_room(struct sorter *s, uint32_t n, uint32_t *ret_n)
     if (s->n == s->cap) {
         uint64_t more = s->cap < 1 << 20 ? s->cap : 1 << 20;
 
-        if (budget_take(s->r->budget, more * s->row_bytes))
-            TRY(resize(s, s->cap + more));
-        else
+        if (budget_take(s->r->budget, more * s->row_bytes)) {
+            struct err *e = resize(s, s->cap + more);
+
+            if (e)
+                budget_give(s->r->budget, more * s->row_bytes);
+            TRY(e);
+        } else {
             TRY(spill(s));
+        }
     }
     *ret_n = s->cap - s->n < n ? (uint32_t)(s->cap - s->n) : n;
     return NULL;
@@ -448,6 +536,10 @@ sorter_push(struct flow_sink *k, const td_batch *b)
 
         TRY(make_room(s, b->n - i, &n));
         TRY(take_rows(s, b, i, i + n, &to));
+        if (to == i && s->n == 0) { /* the keys may have left no room for the first value */
+            text_free(s);
+            TRY(take_rows(s, b, i, i + 1, &to));
+        }
         if (to == i) {
             if (s->n == 0)
                 return err_hint(err_new(ERR_LIMIT, "a row to be sorted does not fit into the %llu bytes of a task",
@@ -459,20 +551,6 @@ sorter_push(struct flow_sink *k, const td_batch *b)
         i = to;
     }
     return NULL;
-}
-
-static void
-drop_columns(struct sorter *s)
-{
-    struct column *c[] = { &s->pair, &s->tmp, &s->key, &s->val };
-
-    for (int i = 0; i < 4; i++) {
-        if (c[i]->p)
-            munmap(c[i]->p, c[i]->bytes);
-        c[i]->p = NULL;
-    }
-    budget_give(s->r->budget, s->cap * s->row_bytes);
-    s->cap = 0;
 }
 
 static struct err *
@@ -524,7 +602,6 @@ flow__sorter_new(struct flow_run *r, const struct plan_node *n, struct flow_sink
     s->spills = (struct flow_spills){ .r = r, .schema = s->schema, .by_key = s->by_key, .descending = s->descending };
     s->row_bytes = 2 * sizeof(struct pair) + block_cell(s->schema.key) + block_cell(s->schema.val);
     *ret = &s->sink;
-    if (!budget_force(r->budget, FIRST_ROWS * s->row_bytes))
-        return err_new(ERR_LIMIT, "a task may hold %llu bytes, too few to sort", (unsigned long long)r->budget->limit);
-    return resize(s, FIRST_ROWS);
+    s->text_bytes = flow__share(r->budget, TEXT_CHUNK, 16, 1024);
+    return columns_new(s);
 }
