@@ -1,5 +1,6 @@
 #!/bin/sh
-# What the pages point to exists: relative links, and paths of the tree in backquotes.
+# What the pages point to exists: relative links, and paths of the tree in backquotes.  Every room has its page, with
+# the five heads.
 set -eu
 cd "$top_srcdir"
 bad=0
@@ -18,6 +19,12 @@ for page in $pages; do
         if [ ! -e "$path" ] && [ ! -e "$path.c" ] && [ ! -e "$top_builddir/$path" ]; then
             say "$page" "$path"
         fi
+    done
+done
+for room in $(sed -n 's/^[0-9]* //p' lib/FLOORS); do
+    [ -d "$room" ] || continue
+    for head in What Owns 'Life of' Invariants 'Where to start'; do
+        grep -qs "^\*\*$head" "$room/README.md" || say "$room/README.md" "**$head**"
     done
 done
 exit $bad
