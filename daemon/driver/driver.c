@@ -40,7 +40,6 @@ launch(struct driver *d, const struct sched_action *a)
                            a->flags & SCHED_ONE_RECORD ? WIRE_ONE_RECORD : 0 };
     struct err *e = executor_launch(d->x, a->slot, &t);
 
-    d->launched = true;
     if (e)
         driver__end(d, err_code_exit(e->code), e);
 }
@@ -105,7 +104,6 @@ on_wake(void *arg)
     struct sched_event ev = { .kind = SCHED_TIMER };
 
     driver__step(d, &ev);
-    executor_kick(d->x);
 }
 
 static void
@@ -210,17 +208,6 @@ on_slot_down(void *arg, unsigned slot, const struct wire_task *t, struct err *wh
     driver__step(d, &ev);
 }
 
-static void
-on_round(void *arg)
-{
-    struct driver *d = arg;
-
-    if (d->launched && !d->ended) {
-        d->launched = false;
-        executor_kick(d->x);
-    }
-}
-
 static struct err *
 locate(void *arg, uint32_t stage, uint32_t map, uint32_t *ret_attempt)
 {
@@ -288,7 +275,7 @@ on_fatal(void *arg, struct err *why)
 }
 
 static const struct executor_up up = {
-    .done = on_done, .slot_down = on_slot_down, .round = on_round, .locate = locate, .split = split, .result = result,
+    .done = on_done, .slot_down = on_slot_down, .locate = locate, .split = split, .result = result,
     .main_frame = on_main_frame, .main_down = on_main_down, .log = on_log, .fatal = on_fatal,
 };
 

@@ -41,7 +41,7 @@ struct driver {
     struct executor *x;
     struct sched *sched;
     struct sched_actions acts;
-    struct loop_timer wake, kill;
+    struct loop_timer wake;
     struct plan_ids ids;
     struct plan_input *input; /* per node, kept over jobs */
     uint32_t n_input, cap_input;
@@ -51,7 +51,6 @@ struct driver {
     struct driver_totals totals;
     struct err *last_err; /* of the task that failed last: tells why a job failed */
     bool ended;
-    bool launched;        /* something to kick */
     /* the action that main waits for */
     struct {
         bool active;

@@ -52,14 +52,17 @@ driver__output_begin(struct driver *d, const struct plan_action *a, struct outpu
         TRY_OR(file_mkdirs(parent, 0777), "%s:%u: output \"%s\"", a->file, a->line, a->path);
     }
     o->tmp = arena_printf(&d->a, "%s/_temporary", o->dir);
-    if (mkdir(o->dir, 0777) < 0)
-        return err_errno(errno, "%s:%u: making output directory \"%s\"", a->file, a->line, a->path);
+    TRY(zygote_register(d->zygote, o->dir)); /* first: there is no moment in which a kill leaves it behind */
+    if (mkdir(o->dir, 0777) < 0) {
+        struct err *e = err_errno(errno, "%s:%u: making output directory \"%s\"", a->file, a->line, a->path);
+
+        err_free(zygote_unregister(d->zygote, o->dir));
+        return e;
+    }
     o->made = true;
-    struct err *e = zygote_register(d->zygote, o->dir);
-    if (!e && mkdir(o->tmp, 0777) < 0)
-        e = err_errno(errno, "making \"%s\"", o->tmp);
-    if (!e)
+    if (mkdir(o->tmp, 0777) == 0)
         return NULL;
+    struct err *e = err_errno(errno, "making \"%s\"", o->tmp);
     err_free(driver__output_end(d, o, false));
     return e;
 }

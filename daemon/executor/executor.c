@@ -1,6 +1,7 @@
 /* executor -- see executor.h */
 #include "executor/executor.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -98,10 +99,8 @@ flush_pending(struct executor *x, unsigned i)
 {
     struct slot *s = slot_of(x, i);
 
-    while (s->given < s->n && runners_launch(x->runners, i, WIRE_TASK, &s->queue[s->head + s->given], sizeof *s->queue)) {
+    while (s->given < s->n && runners_launch(x->runners, i, WIRE_TASK, &s->queue[s->head + s->given], sizeof *s->queue))
         s->given++;
-        s->kick = true;
-    }
 }
 
 struct err *
@@ -115,16 +114,6 @@ executor_launch(struct executor *x, unsigned i, const struct wire_task *t)
     queue_push(slot_of(x, i), t);
     flush_pending(x, i);
     return NULL;
-}
-
-void
-executor_kick(struct executor *x)
-{
-    for (unsigned i = 0; i < x->o.slots; i++)
-        if (x->slot[i].kick) {
-            x->slot[i].kick = false;
-            runners_kick(x->runners, i);
-        }
 }
 
 bool
@@ -272,7 +261,6 @@ on_report(void *arg, struct err *e)
     else
         x->up->slot_down(x->arg, d->slot, d->had_task ? &d->task : NULL, e);
     free(d);
-    x->up->round(x->arg);
 }
 
 static void
@@ -292,20 +280,15 @@ on_death(void *arg, unsigned i, const struct runner_death *rd)
         d->task = *t;
     s->head = s->n = s->given = s->n_sent = 0;
     s->down = true;
+    char what[32] = "the job's main";
+    if (i < x->o.slots)
+        snprintf(what, sizeof what, "partition %u", d->task.partition);
     struct crash_report_opts o = { .symbolise = x->o.symbolise, .module_fd = x->o.module_fd,
                                    .module_name = x->o.module_name, .timeout_ns = x->o.timeout_ns,
-                                   .data_limit = x->o.data_limit, .input_name = input_name, .done = on_report, .arg = d };
+                                   .data_limit = x->o.data_limit, .what = what, .input_name = input_name, .done = on_report, .arg = d };
     d->next = x->deaths;
     x->deaths = d;
     d->report = crash_report_start(x->loop, rd, &o);
-}
-
-static void
-on_round(void *arg)
-{
-    struct executor *x = arg;
-
-    x->up->round(x->arg);
 }
 
 static void
@@ -332,7 +315,6 @@ executor_main(struct executor *x, int argc, char **argv)
     buf_fini(&b);
     if (!e && !runners_launch(x->runners, i, WIRE_MAIN, NULL, 0))
         e = err_new(ERR_LOST, "the runner of the job's main does not take orders");
-    runners_kick(x->runners, i);
     return e;
 }
 
@@ -355,7 +337,7 @@ struct err *
 executor_new(struct loop *l, struct zygote *z, const struct executor_opts *o, const struct executor_up *up, void *arg,
              struct executor **ret)
 {
-    static const struct runners_ops ops = { on_frame, on_answer, on_death, on_round, on_lost };
+    static const struct runners_ops ops = { on_frame, on_answer, on_death, NULL, on_lost };
     struct executor *x = calloc(1, sizeof *x);
 
     if (!x)

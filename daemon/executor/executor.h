@@ -24,8 +24,6 @@ struct executor_up {
     void (*done)(void *arg, unsigned slot, struct wire_done *d);
     /* The runner of a slot died; task is what it was running, NULL for none; takes why (a sentence). */
     void (*slot_down)(void *arg, unsigned slot, const struct wire_task *task, struct err *why);
-    /* All that arrived in this round was delivered: time to act. */
-    void (*round)(void *arg);
     /* Which attempt's output of a map task counts.  ERR_LOST: there is none. */
     struct err *(*locate)(void *arg, uint32_t stage, uint32_t map, uint32_t *ret_attempt);
     /* The task's part of the input, NULL for none. */
@@ -66,8 +64,6 @@ struct err *executor_stage(struct executor *x, uint32_t stage, const struct buf 
                            const char *suffix) MUST_USE;
 /* Queues an attempt at a slot; starts its runner if there is none. */
 struct err *executor_launch(struct executor *x, unsigned slot, const struct wire_task *t) MUST_USE;
-/* After a number of launches. */
-void executor_kick(struct executor *x);
 /* Kills the runner if this attempt is the one it runs; false: it is not. */
 bool executor_kill(struct executor *x, unsigned slot, const struct wire_task *t, enum runner_why why);
 /* The file of an attempt's output. */

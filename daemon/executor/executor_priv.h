@@ -7,7 +7,6 @@ struct slot {
     struct wire_task *queue; /* launched, not answered: [head, head + n); the first `given` are in the ring */
     uint32_t head, n, cap, given;
     uint32_t *sent, n_sent, cap_sent; /* stages its runner knows */
-    bool kick;
     bool down; /* its runner died and the driver has not been told yet */
 };
 struct executor__stage {

@@ -46,10 +46,7 @@ give_up(struct err *e)
 {
     char *s = err_text(e);
 
-    fprintf(stderr, "taskd-runner: %s\n", s);
-    free(s);
-    err_free(e);
-    crash_quit(1);
+    crash_give_up(s);
 }
 
 static void

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -72,29 +73,29 @@ on_signal(void *arg, int signo)
 
 /* ---- scratch */
 
+/* A folder of our own in taskd.local.dir: the zygote is told its name first, so that no kill leaves it behind. */
 static struct err *
 scratch_make(struct submit *s)
 {
     const char *dir = conf_str(s->o.conf, CONF_LOCAL_DIR);
+    char *cwd = NULL;
 
     if (!dir[0])
         dir = getenv("TMPDIR") && getenv("TMPDIR")[0] ? getenv("TMPDIR") : "/tmp";
     TRY_OR(file_mkdirs(dir, 0700), "taskd.local.dir");
-    s->scratch = arena_printf(&s->a, "%s%s/taskd-%u-XXXXXX", dir[0] == '/' ? "" : "./", dir, (unsigned)getuid());
-    if (dir[0] != '/') {
-        char *cwd = getcwd(NULL, 0);
-
-        s->scratch = arena_printf(&s->a, "%s/%s", cwd ? cwd : "", s->scratch + 2);
-        free(cwd);
-    }
-    if (!mkdtemp(s->scratch)) {
-        int errnum = errno;
-
-        s->scratch = NULL;
-        return err_hint(err_errno(errnum, "making a scratch directory in \"%s\"", dir),
-                        "Name another place with --conf taskd.local.dir=DIR.");
-    }
-    return zygote_register(s->zygote, s->scratch);
+    if (dir[0] != '/' && !(cwd = getcwd(NULL, 0)))
+        return err_errno(errno, "finding the current directory");
+    s->scratch = arena_printf(&s->a, "%s%s%s/taskd-%u-%d-%llx", cwd ? cwd : "", cwd ? "/" : "", dir, (unsigned)getuid(),
+                              (int)getpid(), (unsigned long long)clock_wall_ns());
+    free(cwd);
+    TRY(zygote_register(s->zygote, s->scratch));
+    if (mkdir(s->scratch, 0700) == 0)
+        return NULL;
+    struct err *e = err_hint(err_errno(errno, "making scratch directory \"%s\"", s->scratch),
+                             "Name another place with --conf taskd.local.dir=DIR.");
+    err_free(zygote_unregister(s->zygote, s->scratch));
+    s->scratch = NULL;
+    return e;
 }
 
 static void
