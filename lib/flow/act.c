@@ -11,6 +11,7 @@ struct rows {
     struct block_schema schema;
     uint64_t n, cap;
     char *col[2];
+    td_type type;
 };
 
 static void
@@ -93,13 +94,15 @@ rows_new(const struct ds *d)
     if (!r)
         abort();
     r->schema = flow__schema(d->out);
+    r->type = (td_type){ (uint32_t)(block_cell(d->out.key) + block_cell(d->out.val)), d->out.key, d->out.val,
+                         plan_schema_name(d->out) };
     return r;
 }
 
 static void
 rows_give(struct rows *r, td_rows *ret)
 {
-    *ret = (td_rows){ .n = r->n, .col = { r->col[0], r->col[1] }, .own_ = r };
+    *ret = (td_rows){ .n = r->n, .col = { r->col[0], r->col[1] }, .type = &r->type, .own_ = r };
 }
 
 /* The first n rows: one partition, then four times as many each round, as Spark's take does. */
@@ -141,8 +144,8 @@ reduce(struct job *j, struct plan_action *a, const struct ds *d, const td_fn *f,
     a->act = PLAN_REDUCE;
     a->fn = job__item(j, &f->i);
     if (d->out.val || f->in->key != d->out.key || f->in->val)
-        e = err_new(ERR_INPUT, "%s:%u: %s() folds %s, the dataset holds something else", a->file, a->line, f->i.name,
-                    f->in->name);
+        e = err_new(ERR_INPUT, "%s:%u: %s() folds %s, the dataset holds %s", a->file, a->line, f->i.name, f->in->name,
+                    plan_schema_name(d->out));
     if (!e)
         e = j->w->act(j->w->arg, &j->graph, a, &ans);
     if (!e)

@@ -81,13 +81,27 @@ set_opts(struct job *j, struct plan_node *n, const td_opts *o, const char *name,
     }
 }
 
+/* The author's strings may have nothing behind them: they get a copy that has. */
+static void
+pad_strings(struct buf *text, struct block_str *v, uint32_t n)
+{
+    size_t at = 0;
+
+    text->n = 0;
+    for (uint32_t i = 0; i < n; i++)
+        buf_put(text, v[i].p, v[i].n);
+    memset(buf_room(text, BLOCK_PAD), 0, BLOCK_PAD);
+    for (uint32_t i = 0; i < n; at += v[i++].n)
+        v[i].p = text->p + at;
+}
+
 /* Values of td_T (pairs lie key, value) as one encoded block. */
 static struct err *
 encode_from(struct job *j, struct plan_node *n, const void *data, uint64_t rows)
 {
     struct block_run_opts opts = { .schema = { n->out.key, n->out.val } };
     size_t kz = block_cell(n->out.key), vz = block_cell(n->out.val);
-    struct buf b = { 0 };
+    struct buf b = { 0 }, text[2] = { { 0 }, { 0 } };
     struct err *e = NULL;
     enum { STEP = 65536 };
     char *key = malloc(STEP * kz), *val = malloc(STEP * (vz + 1));
@@ -102,6 +116,10 @@ encode_from(struct job *j, struct plan_node *n, const void *data, uint64_t rows)
             memcpy(key + r * kz, p, kz);
             memcpy(val + r * vz, p + kz, vz);
         }
+        if (n->out.key == BLOCK_STR)
+            pad_strings(&text[0], (struct block_str *)(void *)key, k);
+        if (n->out.val == BLOCK_STR)
+            pad_strings(&text[1], (struct block_str *)(void *)val, k);
         struct block_cols c = { k, { key, vz ? val : NULL } };
         e = block_encode(&opts, &c, &b);
     }
@@ -110,6 +128,8 @@ encode_from(struct job *j, struct plan_node *n, const void *data, uint64_t rows)
     n->data = arena_memdup(&j->a, b.p, b.n);
     n->data_n = b.n;
     buf_fini(&b);
+    buf_fini(&text[0]);
+    buf_fini(&text[1]);
     return e;
 }
 
