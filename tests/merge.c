@@ -18,7 +18,7 @@ struct row {
 /* One merge to be tried: rows made from a seed, dealt to inputs. */
 struct trial {
     uint8_t key, val;
-    bool by_key, descending;
+    bool by_key, descending, no_same;
     uint32_t inputs, rows, domain;
     uint32_t block_bytes;
     struct arena a;
@@ -191,7 +191,7 @@ check_stream(const struct trial *t, struct merge *m, uint32_t from, uint32_t to)
         for (uint32_t i = 0; i < r.cols.n; i++, at++) {
             bool same = at > from && !key_order(t, &t->row[at - 1], &t->row[at]);
 
-            bad += !same_row(t, &t->row[at], &r, i) || r.same[i] != same;
+            bad += !same_row(t, &t->row[at], &r, i) || (!t->no_same && r.same[i] != same);
         }
     }
     EQ_U64(at, to);
@@ -203,7 +203,7 @@ check_stream(const struct trial *t, struct merge *m, uint32_t from, uint32_t to)
 static struct merge_opts
 opts_of(const struct trial *t)
 {
-    return (struct merge_opts){ { t->key, t->val }, t->by_key, t->descending };
+    return (struct merge_opts){ { t->key, t->val }, t->by_key, t->descending, t->no_same };
 }
 
 static void
@@ -246,7 +246,7 @@ merges_are_sorts(void)
             for (unsigned i = 0; i < 7; i++)
                 for (unsigned b = 0; b < 3; b++)
                     try((struct trial){ .key = key, .val = i % 2 ? BLOCK_STR : BLOCK_U64, .by_key = order > 0,
-                                        .descending = order > 1, .inputs = inputs[i],
+                                        .descending = order > 1, .no_same = order && i == 5, .inputs = inputs[i],
                                         .rows = b ? 1500 : 150, .domain = i % 3 ? 100 : 3000,
                                         .block_bytes = blocks[b] },
                         ++seed);
@@ -268,7 +268,7 @@ many_rows_by_hash(void)
 static void
 nothing_to_merge(void)
 {
-    struct merge_opts o = { { BLOCK_STR, BLOCK_U64 }, false, false };
+    struct merge_opts o = { .schema = { BLOCK_STR, BLOCK_U64 } };
     struct merge *m = NULL;
     struct merge_rows r;
 
@@ -385,7 +385,7 @@ disorder_is_found(void)
         NO_ERR(block_writer_close(&w, NULL));
         NO_ERR(block_run_open(fd, "t", NULL, &r));
         NO_ERR(block_cursor_open(r, 0, block_run_count(r), &in.cursor));
-        struct merge_opts mo = { o.schema, true, false };
+        struct merge_opts mo = { .schema = o.schema, .by_key = true };
         struct merge_rows rows;
         struct err *e = merge_open(&in, 1, &mo, &m);
         if (!e)

@@ -144,7 +144,7 @@ static struct shuffle_opts
 opts_of(struct stage *s, uint32_t partition)
 {
     return (struct shuffle_opts){ .stage = 7, .maps = s->maps, .partition = partition, .partitions = s->partitions,
-                                  .merge = { s->schema, s->by_key, s->descending }, .open = open_map, .arg = s };
+                                  .merge = { s->schema, s->by_key, s->descending, false }, .open = open_map, .arg = s };
 }
 
 /* A partition being read. */

@@ -246,7 +246,7 @@ exact_batch(struct merge *m)
 {
     struct block_cols c = columns(m, merge__pick(m, true));
 
-    if (c.n)
+    if (c.n && !m->opts.no_same)
         (void)find_same(m, c.col[0], c.n);
     return c;
 }
@@ -263,7 +263,7 @@ merge_next(struct merge *m, struct merge_rows *ret)
     struct block_cols c = { 0 };
     if (m->n)
         c = m->ties ? exact_batch(m) : fast_batch(m);
-    if (c.n)
+    if (c.n && !(m->ties && m->opts.no_same))
         keep_last(m, c.col[0], c.n);
     *ret = (struct merge_rows){ c, m->rank, m->same };
     return NULL;

@@ -31,6 +31,7 @@ struct merge_opts {
     struct block_schema schema;
     bool by_key;     /* rank is an order-preserving prefix of the key; else its hash */
     bool descending; /* by_key only */
+    bool no_same;    /* by_key only: merge_rows.same is not looked at, and need not be true */
 };
 struct merge_rows {
     struct block_cols cols; /* n is 0 at the end; at most MERGE_ROWS, and often fewer */

@@ -62,13 +62,13 @@ merge_set_new(const struct merge_set_opts *opts, struct merge_set **ret)
 
 /* Opens the merge of the members [from, s->n). */
 static struct err *
-open_from(struct merge_set *s, uint32_t from, struct merge **ret)
+open_from(struct merge_set *s, uint32_t from, const struct merge_opts *o, struct merge **ret)
 {
     struct merge_input in[MERGE_FAN];
 
     for (uint32_t i = from; i < s->n; i++)
         in[i - from] = (struct merge_input){ s->member[i].cursor, s->opts.bound };
-    return merge_open(in, s->n - from, &s->opts.merge, ret);
+    return merge_open(in, s->n - from, o, ret);
 }
 
 static struct err *
@@ -91,7 +91,10 @@ write_pass(struct merge_set *s, uint32_t from, int fd, struct block_run_info *re
     struct block_run_opts o = spill_opts(s);
     struct block_writer *w = NULL;
     struct merge *m = NULL;
-    struct err *e = open_from(s, from, &m);
+    struct merge_opts mo = s->opts.merge;
+
+    mo.no_same = mo.by_key;
+    struct err *e = open_from(s, from, &mo, &m);
 
     if (!e)
         e = block_writer_open(fd, "spill file of a merge", &o, &w);
@@ -197,7 +200,7 @@ struct err *
 merge_set_open(struct merge_set *s, struct merge **ret)
 {
     ASSERT(!s->merge);
-    TRY(open_from(s, 0, &s->merge));
+    TRY(open_from(s, 0, &s->opts.merge, &s->merge));
     *ret = s->merge;
     return NULL;
 }

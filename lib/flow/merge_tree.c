@@ -18,6 +18,21 @@ rank_of(head_t h)
     return (uint64_t)(h >> 64);
 }
 
+/* Order of two strings of equal rank: the next bytes as numbers before memcmp is called. */
+static inline int
+compare_tails(struct block_str s, struct block_str t)
+{
+    for (int word = 0; word < 3 && s.n > 8 && t.n > 8; word++) {
+        s = (struct block_str){ s.p + 8, s.n - 8 };
+        t = (struct block_str){ t.p + 8, t.n - 8 };
+        uint64_t a = block_key_rank_str(s), b = block_key_rank_str(t);
+
+        if (a != b)
+            return a < b ? -1 : 1;
+    }
+    return block_str_cmp(s, t);
+}
+
 /* Order of the keys of the rows at the spots of a and b, whose ranks are equal. */
 static int
 compare_keys(const struct merge *m, uint32_t a, uint32_t b)
@@ -27,10 +42,7 @@ compare_keys(const struct merge *m, uint32_t a, uint32_t b)
 
     if (!m->ties)
         return block_key_cmp(m->opts.schema.key, x, i, y, j);
-    struct block_str s = ((const struct block_str *)x)[i], t = ((const struct block_str *)y)[j];
-    size_t skip = s.n >= 8 && t.n >= 8 ? 8 : 0; /* they are in the rank */
-    int c = block_str_cmp((struct block_str){ s.p + skip, s.n - skip },
-                          (struct block_str){ t.p + skip, t.n - skip });
+    int c = compare_tails(((const struct block_str *)x)[i], ((const struct block_str *)y)[j]);
     return m->opts.descending ? -c : c;
 }
 

@@ -210,7 +210,7 @@ flow__source_shuffle(struct flow_run *r, const struct plan_branch *b)
     struct merge_set *set;
 
     d.schema = n->op == PLAN_FOLD ? flow__fold_schema(n) : flow__schema(n->in);
-    struct merge_set_opts opts = { .merge = { d.schema, n->op == PLAN_SORT, n->descending },
+    struct merge_set_opts opts = { .merge = { d.schema, n->op == PLAN_SORT, n->descending, n->op == PLAN_SORT },
                                    .bound = n->op == PLAN_SORT ? &bound : NULL, .codecs = r->w->codecs,
                                    .budget = r->budget, .spill_open = spill_open, .arg = r };
     TRY(merge_set_new(&opts, &set));

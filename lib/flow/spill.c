@@ -18,7 +18,8 @@ typedef struct err *rows_fn(void *, const struct block_cols *, const uint8_t *);
 static struct err *
 writer_open(struct flow_spills *s, struct block_writer **ret_w)
 {
-    struct block_run_opts opts = { .schema = s->schema, .block_bytes = flow__block_bytes(s->r->budget) };
+    struct block_run_opts opts = { .schema = s->schema, .block_bytes = flow__block_bytes(s->r->budget),
+                                    .no_digest = true };
 
     if (s->n == s->cap) {
         s->cap = s->cap ? s->cap * 2 : 8;
@@ -63,7 +64,7 @@ spill_open(void *arg, int *ret_fd)
 static struct err *
 merge_range(struct flow_spills *s, uint32_t from, uint32_t to, rows_fn *out, void *arg)
 {
-    struct merge_set_opts opts = { .merge = { s->schema, s->by_key, s->descending }, .codecs = s->r->w->codecs,
+    struct merge_set_opts opts = { .merge = { s->schema, s->by_key, s->descending, s->by_key }, .codecs = s->r->w->codecs,
                                    .budget = s->r->budget, .spill_open = spill_open, .arg = s };
     struct merge_rows rows;
     struct merge_set *set;
