@@ -53,6 +53,8 @@ on_end(void *arg, int status, struct err *e)
 {
     struct submit *s = arg;
 
+    if (s->o.summary && s->driver)
+        submit__sample(s); /* while all runners are there: a short job was never sampled before */
     s->status = status;
     s->state = status == 0 ? "SUCCEEDED" : e && e->code == ERR_CANCELLED ? "CANCELLED" : "FAILED";
     if (e && e->code != ERR_CANCELLED)

@@ -1,0 +1,188 @@
+"""Bad code: only its attempt dies, its neighbours are unharmed, and the message says where and at which record."""
+import os
+import re
+
+from run import SRC, Skip
+
+MASTERS = ("local[1]", "local[2]")
+PARTS = 4
+
+
+def poisoned(t, name="input.txt", lines=3000, at=2100):
+    """An input with one poisoned record; gives the offset of that record."""
+    rows = [b"line %06d" % i for i in range(lines)]
+    rows[at] = b"a POISON b"
+    t.file(name, b"\n".join(rows) + b"\n")
+    return rows, sum(len(r) + 1 for r in rows[:at])
+
+
+def line_of(source, text):
+    with open(os.path.join(SRC, "tests/e2e/modules", source)) as f:
+        for i, line in enumerate(f, 1):
+            if text in line:
+                return i
+    raise AssertionError("no line with " + text)
+
+
+def case_crash_names_its_line_and_record(t):
+    """The message of the README, to the byte."""
+    rows, offset = poisoned(t)
+    for i, m in enumerate(MASTERS):
+        r = t.fails(1, "signal 11 in keep() at crash.c:7 (crash.so+0x", "crash", "input.txt", "out%d" % i, PARTS, master=m)
+        want = r'signal 11 in keep\(\) at crash\.c:7 \(crash\.so\+0x[0-9a-f]+\), partition (\d+), input\.txt at byte offset %d: ' \
+               r'"a POISON b"' % offset
+        found = re.search(want, r.err)
+        assert found, "want %s: %s" % (want, r)
+        assert int(found.group(1)) == offset * PARTS // sum(len(x) + 1 for x in rows), r
+        assert r.summary["failed_attempts"] == 4, r.summary
+        t.no_output("out%d" % i)
+
+
+def misdeed(t, how, words, status=1, opts=(), conf=(), timeout=60):
+    """HOW for ever fails the job with these words; HOW once costs one attempt and nothing else."""
+    rows, offset = poisoned(t)
+    for i, m in enumerate(MASTERS):
+        r = t.fails(status, words, "bad", how, "-", "input.txt", "for-ever%d" % i, PARTS, master=m, opts=opts,
+                    conf=["taskd.task.maxFailures=2"] + list(conf), timeout=timeout)
+        t.no_output("for-ever%d" % i)
+        assert r.summary["failed_attempts"] >= 2, r.summary
+        once = t.path("once%d" % i)
+        r = t.ok("bad", how, once, "input.txt", "once-out%d" % i, PARTS, master=m, opts=opts, conf=conf, timeout=timeout)
+        assert os.path.exists(once), "it never misbehaved"
+        assert t.rows("once-out%d" % i) == rows, "other rows after one bad attempt"
+        assert r.summary["accumulators"]["lines"] == len(rows), r.summary
+        assert r.summary["failed_attempts"] >= 1, r.summary
+    return offset
+
+
+def record(offset):
+    return 'input.txt at byte offset %d: "a POISON b"' % offset
+
+
+def case_segv(t):
+    misdeed(t, "segv", ["signal 11 in misbehave() at bad.c:%d" % line_of("bad.c", "(uintptr_t)zero = 1;"), '"a POISON b"'])
+
+
+def case_abort(t):
+    misdeed(t, "abort", ["signal 6 in misbehave() at bad.c:%d" % line_of("bad.c", "        abort();"), '"a POISON b"'])
+
+
+def case_fpe(t):
+    misdeed(t, "fpe", ["signal 8 in misbehave() at bad.c:", '"a POISON b"'])
+
+
+def case_ill(t):
+    misdeed(t, "ill", ["signal 4 in misbehave() at bad.c:", '"a POISON b"'])
+
+
+def case_exit(t):
+    misdeed(t, "exit", ["called exit(0) in misbehave() at bad.c:", '"a POISON b"'])
+
+
+def case_underscore_exit(t):
+    misdeed(t, "_exit", "_exit(0)")
+
+
+def case_sigkill(t):
+    misdeed(t, "kill", "signal 9")
+
+
+def case_stack_overflow(t):
+    misdeed(t, "stack", ["signal 11 in deeper() at bad.c:", '"a POISON b"', "stack is full"])
+
+
+def case_endless_loop(t):
+    misdeed(t, "loop", ["ran longer than 0.3 s in spin() at bad.c:", '"a POISON b"'], status=7,
+            conf=["taskd.task.timeout=300ms"])
+
+
+def case_endless_loop_with_signals_blocked(t):
+    misdeed(t, "signals", "ran longer than 0.3 s", status=7, conf=["taskd.task.timeout=300ms"])
+
+
+def case_stopped(t):
+    misdeed(t, "stop", "ran longer than 0.3 s", status=7, conf=["taskd.task.timeout=300ms"])
+
+
+def case_memory_eater(t):
+    if t.config.asan:
+        raise Skip("AddressSanitizer has its own malloc")
+    misdeed(t, "memory", ["in eat() at bad.c:", '"a POISON b"', "--executor-memory"], opts=["--executor-memory", "256m"])
+
+
+def case_td_alloc_eater(t):
+    misdeed(t, "alloc", "memory", opts=["--executor-memory", "256m"])
+
+
+def case_closes_descriptors(t):
+    misdeed(t, "fds", "descriptor")
+
+
+def case_scribbles_over_shared_memory(t):
+    misdeed(t, "scribble", "wrote over the memory")
+
+
+def case_scribbles_and_hangs(t):
+    poisoned(t)
+    for i, m in enumerate(MASTERS):
+        r = t.run("bad", "scribble-loop", "-", "input.txt", "out%d" % i, PARTS, master=m,
+                  conf=["taskd.task.maxFailures=2", "taskd.task.timeout=500ms"])
+        assert r.status in (1, 7), r
+        t.no_output("out%d" % i)
+
+
+def case_crash_in_a_thread(t):
+    misdeed(t, "thread", "signal 11 in in_thread() at bad.c:")
+
+
+def case_child_left_behind(t):
+    """A forked child does not outlive its runner (nothing_left looks)."""
+    misdeed(t, "fork", "signal 6")
+
+
+def case_td_fail(t):
+    line = line_of("bad.c", 'td_fail(t, "on purpose")')
+    misdeed(t, "fail", ["on purpose", "bad.c:%d" % line, '"a POISON b"'])
+
+
+def case_td_bad(t):
+    misdeed(t, "bad", ["no good", '"a POISON b"'])
+
+
+def case_noise(t):
+    """A module that prints a lot: its job ends all the same."""
+    rows, _ = poisoned(t)
+    for i, m in enumerate(MASTERS):
+        r = t.ok("bad", "noise", "-", "input.txt", "out%d" % i, PARTS, master=m)
+        assert t.rows("out%d" % i) == rows
+        assert "noise 199999" in r.out + r.err, "what it printed is lost"
+
+
+def case_cxx_exception(t):
+    rows, offset = poisoned(t, at=10)
+    for i, m in enumerate(MASTERS):
+        t.fails(1, ["uncaught C++ exception: cannot measure a POISON b"], "throw", "input.txt", "out%d" % i, master=m)
+        t.no_output("out%d" % i)
+    t.file("good.txt", "ab\nc\n")
+    t.ok("throw", "good.txt", "good")
+    assert t.rows("good") == [b"ab\t2", b"c\t1"]
+
+
+def case_crash_while_loading(t):
+    for m in MASTERS:
+        t.fails(1, ["signal 6", "ctor.so"], "ctor", master=m)
+
+
+def case_neighbours_are_unharmed(t):
+    """Many crashes beside good tasks: each costs its own attempt only."""
+    rows = [b"line %d" % i for i in range(20000)]
+    for k in range(0, 20000, 2500):
+        rows[k + 17] = b"POISON %d" % k
+    t.file("input.txt", b"\n".join(rows) + b"\n")
+    for i, m in enumerate(MASTERS + ("local[4]",)):
+        for how in ("segv", "kill", "fds"):
+            out = "%s%d" % (how, i)
+            r = t.ok("bad", how, t.path("once-" + out), "input.txt", out, 16, master=m)
+            assert t.rows(out) == rows
+            assert r.summary["accumulators"]["lines"] == len(rows), r.summary
+            assert 1 <= r.summary["failed_attempts"] <= 2, r.summary
