@@ -13,7 +13,7 @@ enum fold { SUM, MIN, MAX, COUNT, DISTINCT, FN_I64, FN_F64, FN_STR_MAX, FN_STR_S
 static int64_t
 add_i64(td_task *t, int64_t a, int64_t b)
 {
-    return a + b;
+    return (int64_t)((uint64_t)a + (uint64_t)b);
 }
 TD_REDUCE(add_i64, i64);
 
@@ -407,9 +407,11 @@ no_rows(void)
 
 enum {
 #ifdef TASKD_HOSTILE
-    ROWS = 1500,
+    ROWS = 600,
+    MANY = 1500,
 #else
     ROWS = 10000,
+    MANY = 100000,
 #endif
 };
 
@@ -440,7 +442,7 @@ many_spills(void)
 
     for (int f = 0; f < 2; f++) {
         struct trial t = { .key = BLOCK_STR, .val = f ? BLOCK_STR : BLOCK_I64, .fold = f ? FN_STR_SET : SUM,
-                           .rows = 10 * ROWS, .keys = 8 * ROWS, .maps = 1, .reduces = 3, .seed = 5, .long_keys = true };
+                           .rows = MANY, .keys = MANY, .maps = 1, .reduces = 3, .seed = 5, .long_keys = true };
 
         make(&t);
         spilled = run(&t, 400 << 10, false);

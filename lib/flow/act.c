@@ -12,6 +12,7 @@ struct rows {
     uint64_t n, cap;
     char *col[2];
     td_type type;
+    struct rows *next, **at; /* all that main holds; at: where the pointer to this one is */
 };
 
 static void
@@ -79,6 +80,9 @@ job__rows_free(td_rows *t)
 
     if (!r)
         return;
+    *r->at = r->next;
+    if (r->next)
+        r->next->at = r->at;
     arena_fini(&r->a);
     free(r->col[0]);
     free(r->col[1]);
@@ -86,8 +90,15 @@ job__rows_free(td_rows *t)
     *t = (td_rows){ 0 };
 }
 
+void
+job__rows_free_all(struct job *j)
+{
+    while (j->rows)
+        job__rows_free(&(td_rows){ .own_ = j->rows });
+}
+
 static struct rows *
-rows_new(const struct ds *d)
+rows_new(struct job *j, const struct ds *d)
 {
     struct rows *r = calloc(1, sizeof *r);
 
@@ -96,6 +107,11 @@ rows_new(const struct ds *d)
     r->schema = flow__schema(d->out);
     r->type = (td_type){ (uint32_t)(block_cell(d->out.key) + block_cell(d->out.val)), d->out.key, d->out.val,
                          plan_schema_name(d->out) };
+    r->next = j->rows;
+    r->at = &j->rows;
+    if (r->next)
+        r->next->at = &r->next;
+    j->rows = r;
     return r;
 }
 
@@ -109,7 +125,7 @@ rows_give(struct rows *r, td_rows *ret)
 static struct err *
 take(struct job *j, struct plan_action *a, const struct ds *d, uint64_t n, td_rows *ret)
 {
-    struct rows *r = rows_new(d);
+    struct rows *r = rows_new(j, d);
     struct job_answer ans = { .partitions = 1 };
     struct err *e = NULL;
 
@@ -132,7 +148,7 @@ static struct err *
 reduce(struct job *j, struct plan_action *a, const struct ds *d, const td_fn *f, void *ret)
 {
     struct job_answer ans;
-    struct rows *r = rows_new(d);
+    struct rows *r = rows_new(j, d);
     td_rows t;
     struct err *e = NULL;
     struct flow_result res = { 0 };
@@ -200,7 +216,7 @@ job__act(int op, td_ds *ds, const char *path, uint64_t n, const td_fn *f, void *
         if (!e && op == TD_ACT_COUNT)
             *(uint64_t *)ret = ans.rows;
         if (!e && op == TD_ACT_COLLECT) {
-            struct rows *r = rows_new(d);
+            struct rows *r = rows_new(j, d);
 
             e = fetch(j, &ans, UINT64_MAX, r);
             rows_give(r, ret);

@@ -331,6 +331,7 @@ job_run(const struct job_world *w, const struct flow_world *fw, const struct flo
     if (rc != 2 && (rc || j->failed)) /* 2 is a usage error; for the rest the first error says it */
         rc = j->failed ? err_code_exit(j->code) : 1;
     *ret_status = rc;
+    job__rows_free_all(j);
     free(j->graph.nodes);
     free(j->error);
     arena_fini(&j->a);

@@ -13,6 +13,7 @@ struct job {
     struct arena a;
     char *error; /* the last one's text */
     bool failed, has_ds;
+    struct rows *rows; /* results that main has not freed */
     enum err_code code; /* of the first error */
 };
 
@@ -29,4 +30,5 @@ void job__fail(struct job *j, struct err *take);
 uint32_t job__item(const struct job *j, const td_item *item);
 int job__act(int op, td_ds *ds, const char *path, uint64_t n, const td_fn *f, void *ret, const char *file, int line);
 void job__rows_free(td_rows *r);
+void job__rows_free_all(struct job *j);
 #endif
