@@ -394,7 +394,7 @@ test_split_tiny(void)
         files[i] = (struct plan_file){ arena_printf(&m.a, "f%u", i), i % 7 * 100, i % 3 == 0 };
     m.opts.split_bytes = 100000;
     split_files(&m, files, 10000, &p);
-    EQ_U64(p.stages[0].tasks, 31); /* 3 MB */
+    EQ_U64(p.stages[0].tasks, 30); /* 3 MB; a split may be a tenth too large */
     check_cover(&p.stages[0], files, 10000);
     split_files(&m, files, 0, &p);
     EQ_U64(p.stages[0].tasks, 1);

@@ -341,6 +341,7 @@ runner_main(const struct runner_start *start)
     crash_on_record(record_in_hand, r);
     r->world = (struct flow_world){ .arg = r, .open_piece = open_piece, .open_output = open_output,
                                     .open_spill = open_spill, .open_runs = open_runs, .log = log_line, .die = die, .progress = progress };
+    r->world.keep = &r->keep;
     runner__plugins(&r->world);
     load(r);
     for (;;) {

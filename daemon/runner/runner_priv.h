@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "flow/job.h"
 #include "flow/module.h"
+#include "flow/table.h"
 #include "flow/wire.h"
 #include "net/frame.h"
 #include "shuffle/shuffle.h"
@@ -29,6 +30,7 @@ struct runner {
     struct recorder *rec;
     struct module_image image;
     struct flow_world world;
+    struct table_keep keep;
     struct budget budget;
     uint64_t limit;
     uint32_t calls;

@@ -21,7 +21,6 @@ enum {
 #endif
 };
 
-struct walk;
 struct combine {
     struct flow_sink sink; /* first */
     struct flow_run *r;
@@ -34,7 +33,7 @@ struct combine {
     uint64_t n_side, cap_side;
     struct flow_spills spills;
     struct flow_output out;
-    struct walk *walk;
+    struct block_str *side_rows; /* of the rows that are written, TABLE_ROWS of them */
 };
 
 /* ---- out: the table in the order of ranks */
@@ -45,61 +44,28 @@ struct walk {
     struct combine *c;
     rows_fn *fn;
     void *arg;
-    uint32_t n;
-    uint64_t ranks[FLOW_ROWS];
-    uint64_t key[FLOW_ROWS], val[FLOW_ROWS];
-    struct block_str skey[FLOW_ROWS], sval[FLOW_ROWS];
 };
 
 static struct err *
-walk_flush(struct walk *w)
+walk_rows(void *arg, const void *keys, const uint64_t *v, const uint64_t *ranks, uint32_t n)
 {
-    struct combine *c = w->c;
-    struct block_cols rows = { w->n, { c->schema.key == BLOCK_STR ? (void *)w->skey : (void *)w->key, NULL } };
+    struct walk *w = arg;
+    struct block_cols rows = { n, { keys, w->c->schema.val ? v : NULL } };
 
-    if (c->schema.val)
-        rows.col[1] = c->schema.val == BLOCK_STR ? (void *)w->sval : (void *)w->val;
-    w->n = 0;
-    return rows.n ? w->fn(w->arg, &rows, w->ranks) : NULL;
-}
-
-static struct err *
-walk_slot(struct walk *w, const struct table_slot *s, uint64_t rank)
-{
-    struct combine *c = w->c;
-    uint32_t i = w->n++;
-
-    w->ranks[i] = rank;
-    if (c->schema.key == BLOCK_STR)
-        w->skey[i] = table_str(s);
-    else
-        w->key[i] = s->lo;
-    if (c->schema.val == BLOCK_STR)
-        w->sval[i] = c->side[s->v];
-    else
-        w->val[i] = s->v;
-    return w->n == FLOW_ROWS ? walk_flush(w) : NULL;
-}
-
-static struct err *
-walk_slots(void *arg, const struct table_slot *s, const uint64_t *ranks, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        TRY(walk_slot(arg, &s[i], ranks[i]));
-    return NULL;
+    if (w->c->schema.val == BLOCK_STR) {
+        for (uint32_t i = 0; i < n; i++)
+            w->c->side_rows[i] = w->c->side[v[i]];
+        rows.col[1] = w->c->side_rows;
+    }
+    return w->fn(w->arg, &rows, ranks);
 }
 
 static struct err *
 walk_table(struct combine *c, rows_fn *fn, void *arg)
 {
-    struct walk *w = c->walk;
+    struct walk w = { c, fn, arg };
 
-    w->c = c;
-    w->fn = fn;
-    w->arg = arg;
-    w->n = 0;
-    TRY(table_walk(&c->t, walk_slots, w));
-    return walk_flush(w);
+    return table_walk(&c->t, walk_rows, &w);
 }
 
 static struct err *
@@ -149,23 +115,23 @@ spill(struct combine *c)
     return NULL;
 }
 
-/* Room for GROUP more keys, by growing or by spilling. */
+/* Room for a group of more keys, by growing or by spilling. */
 static struct err *
-make_room(struct combine *c)
+make_room(struct combine *c, uint32_t group)
 {
-    if (c->t.n + GROUP <= c->t.most || table_grow(&c->t))
+    if (c->t.n + group <= c->t.most || table_grow(&c->t))
         return NULL;
     /* No memory for a larger table: fill this one to 7/8 before it is spilled. */
     uint64_t dense = ((uint64_t)1 << c->t.bits) / 8 * 7;
-    if (c->t.most < dense && dense > GROUP) {
+    if (c->t.most < dense && dense > group) {
         c->t.most = dense;
-        if (c->t.n + GROUP <= c->t.most)
+        if (c->t.n + group <= c->t.most)
             return NULL;
     }
     TRY(spill(c));
-    c->t.most = ((uint64_t)1 << c->t.bits) / 2;
-    if (c->t.most < GROUP)
-        c->t.most = GROUP; /* a tiny table: TAIL has the room */
+    c->t.most = table_share(c->t.bits);
+    if (c->t.most < group)
+        c->t.most = group; /* a tiny table: TAIL has the room */
     return NULL;
 }
 
@@ -259,12 +225,15 @@ probe_group(struct combine *c, bool str, uint8_t kind, uint8_t fold, const void 
     for (i = 0; i < n; i++) {
         const struct block_str *text = str ? (const struct block_str *)keys + i : NULL;
         uint64_t v = vals ? vals[i] : 1;
-        bool fresh;
-        struct table_slot *s = table_find(&c->t, str, &k[i], text, &fresh);
 
-        if (__builtin_expect(!s, 0))
+        if (!str) /* the last ones of a group fetch something again: cheaper than a branch */
+            __builtin_prefetch((struct table_num *)c->t.slot + (k[i + TABLE_AHEAD].hash >> c->t.shift), 1);
+        bool fresh;
+        uint64_t *at = table_find(&c->t, str, &k[i], text, &fresh);
+
+        if (__builtin_expect(!at, 0))
             break;
-        s->v = fresh ? v : fold_num(kind, fold, s->v, v);
+        *at = fresh ? v : fold_num(kind, fold, *at, v);
     }
     *ret_done = i;
 }
@@ -334,20 +303,20 @@ probe_user(struct combine *c, const void *keys, const void *vals, const struct t
 
     for (i = 0; i < n; i++) {
         bool fresh;
-        struct table_slot *s = table_find(&c->t, str, &k[i], str ? (const struct block_str *)keys + i : NULL, &fresh);
+        uint64_t *at = table_find(&c->t, str, &k[i], str ? (const struct block_str *)keys + i : NULL, &fresh);
 
-        if (!s)
+        if (!at)
             break;
         if (fresh) {
-            s->v = sval ? c->n_side++ : ((const uint64_t *)vals)[i];
+            *at = sval ? c->n_side++ : ((const uint64_t *)vals)[i];
             if (sval) {
-                c->side[s->v] = ((const struct block_str *)vals)[i];
-                ASSERT(own_side(c, s->v)); /* side_room made the room */
+                c->side[*at] = ((const struct block_str *)vals)[i];
+                ASSERT(own_side(c, *at)); /* side_room made the room */
             }
             continue;
         }
-        acc[m] = sval ? (void *)&c->side[s->v] : (void *)&s->v;
-        seen[m] = s->v;
+        acc[m] = sval ? (void *)&c->side[*at] : (void *)at;
+        seen[m] = *at;
         if (sval)
             txt[m++] = ((const struct block_str *)vals)[i];
         else
@@ -373,7 +342,7 @@ probe_user(struct combine *c, const void *keys, const void *vals, const struct t
 static struct err *
 add_group(struct combine *c, const void *keys, const void *vals_, uint32_t n, uint32_t *ret_done)
 {
-    struct table_key k[GROUP];
+    struct table_key k[GROUP + TABLE_AHEAD];
     const uint64_t *vals = vals_;
     bool str = c->schema.key == BLOCK_STR;
     uint32_t done = 0;
@@ -382,6 +351,8 @@ add_group(struct combine *c, const void *keys, const void *vals_, uint32_t n, ui
         table_hash(&c->t, true, keys, n, k);
     else
         table_hash(&c->t, false, keys, n, k);
+    for (uint32_t i = n; !str && i < n + TABLE_AHEAD; i++)
+        k[i].hash = 0; /* prefetched, nothing else */
     if (c->user) {
         TRY(probe_user(c, keys, vals_, k, n, ret_done));
         return NULL;
@@ -402,11 +373,11 @@ combine_push(struct flow_sink *s, const td_batch *b)
     size_t kz = block_cell(c->schema.key), vz = block_cell(c->schema.val);
 
     for (uint32_t i = 0; i < b->n;) {
-        uint32_t n = b->n - i < GROUP ? b->n - i : GROUP, done;
+        uint32_t group = table_group(&c->t), n = b->n - i < group ? b->n - i : group, done;
         const char *vals = ones ? NULL : (const char *)b->col[1] + i * vz;
 
-        if (c->t.n + GROUP > c->t.most)
-            TRY(make_room(c));
+        if (c->t.n + group > c->t.most)
+            TRY(make_room(c, group));
         if (c->schema.val == BLOCK_STR)
             TRY(side_room(c, (const char *)b->col[0] + i * kz, (const void *)vals, &n));
         TRY(add_group(c, (const char *)b->col[0] + i * kz, vals, n, &done));
@@ -446,6 +417,7 @@ combine_finish(struct flow_sink *s)
     } else {
         if (c->t.n)
             TRY(spill(c));
+        c->t.keep = NULL; /* the merge wants the memory */
         release(c);
         TRY(flow__fold_new(c->r, c->node, c->node->id | FLOW_MAP_SIDE, true, fold_out, &c->out, &f));
         TRY(flow__spill_merge(&c->spills, merge_out, f));
@@ -485,10 +457,11 @@ flow__combine_new(struct flow_run *r, const struct plan_node *n, struct flow_sin
         if (e)
             return e;
     }
-    c->t = (struct table){ .budget = r->budget, .kind = c->schema.key,
+    c->t = (struct table){ .budget = r->budget, .keep = r->w->keep, .kind = c->schema.key,
                            .texts = { .budget = r->budget, .chunk = flow__share(r->budget, TEXT_CHUNK, 16, 1024) } };
     TRY(table_new(&c->t));
-    c->walk = arena_alloc(r->a, sizeof *c->walk);
+    if (c->schema.val == BLOCK_STR)
+        c->side_rows = arena_alloc(r->a, TABLE_ROWS * sizeof *c->side_rows);
     *ret = &c->sink;
     return NULL;
 }

@@ -50,6 +50,7 @@ struct flow_piece {
     bool whole;
 };
 
+struct table_keep;
 struct flow_world {
     void *arg;
     struct err *(*open_piece)(void *arg, uint32_t index, struct flow_piece *ret);
@@ -69,6 +70,7 @@ struct flow_world {
     const struct block_codec *shuffle_codec;  /* NULL: none */
     const struct stream_codec *const *streams;/* NULL-terminated */
     const struct flow_format *text;
+    struct table_keep *keep; /* memory that stays between attempts (flow/table.h); NULL: none does */
 };
 
 /* The module's items. */

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "flow_priv.h"
+#include "table.h"
 
 /* The attempt in this process.  A runner runs one at a time; the crash handler has no other way to it. */
 static struct flow_run *current;
@@ -58,6 +59,8 @@ flow_run_task(const struct flow_world *w, const struct flow_items *items, const 
     struct flow_run r = { .w = w, .items = items, .task = t, .budget = budget, .a = a, .res = ret };
 
     *ret = (struct flow_result){ 0 };
+    if (w->keep && (t->stage->sink != PLAN_SINK_SHUFFLE || plan_node(t->nodes, t->stage->node)->op != PLAN_FOLD))
+        table_keep_free(w->keep); /* this attempt has no use for it */
     current = &r;
     struct err *e = drive(&r);
     if (!e)

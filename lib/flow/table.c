@@ -12,60 +12,95 @@ enum {
     FIRST_BITS = 12,
 #endif
     LEAST_BITS = 6,
+    HUGE = 2 << 20, /* bytes of a huge page */
 };
 
+/* ---- memory */
+
 static size_t
-table_bytes(unsigned bits)
+size_of(const struct table *t)
 {
-    return (((size_t)1 << bits) + TABLE_TAIL) * sizeof(struct table_slot) + BLOCK_PAD;
+    return t->kind == BLOCK_STR ? sizeof(struct table_str) : sizeof(struct table_num);
 }
 
-static struct table_slot *
-table_map(unsigned bits)
+static size_t
+bytes_of(const struct table *t, unsigned bits)
 {
-    size_t n = table_bytes(bits);
-    void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return (((size_t)1 << bits) + TABLE_TAIL) * size_of(t) + BLOCK_PAD;
+}
+
+/* Address space for the largest table that the budget can allow, at a huge page: a table grows into it and never
+ * moves.  It costs nothing (not even of RLIMIT_DATA) before it is used. */
+static bool
+reserve(struct table *t)
+{
+    size_t n = (t->budget->limit + 2 * HUGE - 1) / HUGE * HUGE + HUGE;
+    char *p = mmap(NULL, n, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
     if (p == MAP_FAILED)
-        return NULL;
-    if (n >= 4 << 20)
-        madvise(p, n, MADV_HUGEPAGE);
-    return p;
+        return false;
+    t->mem = (struct table_keep){ .p = p, .n = n };
+    return true;
 }
 
-static uint64_t
-slot_rank(uint8_t kind, const struct table_slot *s)
+/* The first n bytes can be used, and what was not in use before is zero. */
+static bool
+slots_map(struct table *t, size_t n)
 {
-    if (kind != BLOCK_STR)
-        return hash_u64(s->lo);
-    size_t n = s->len1 - 1;
-    return n <= 16 ? hash_short(s->lo, s->hi, n) : hash_long((const char *)s->hi, n);
+    char *slot = (char *)(((uintptr_t)t->mem.p + HUGE - 1) / HUGE * HUGE);
+    size_t want = n < HUGE ? n : (n + HUGE - 1) / HUGE * HUGE;
+
+    if (slot + want > (char *)t->mem.p + t->mem.n)
+        return false;
+    if (want > t->mem.open) {
+        if (mprotect(slot, want, PROT_READ | PROT_WRITE) < 0)
+            return false;
+        if (want >= HUGE)
+            madvise(slot, want, MADV_HUGEPAGE);
+        t->mem.open = want;
+    }
+    size_t dirty = t->mem.dirty < n ? t->mem.dirty : n; /* an earlier table's */
+    if (dirty > t->used)
+        memset(slot + t->used, 0, dirty - t->used);
+    if (n > t->mem.dirty)
+        t->mem.dirty = n;
+    t->slot = slot;
+    t->used = n;
+    return true;
 }
 
 static void
-table_set(struct table *t, struct table_slot *slot, unsigned bits)
+set_bits(struct table *t, unsigned bits)
 {
-    t->slot = slot;
     t->bits = bits;
     t->shift = 64 - bits;
-    t->most = ((uint64_t)1 << bits) / 2;
+    t->most = table_share(bits);
 }
 
-static void
-drop_slots(struct table *t)
+void
+table_keep_free(struct table_keep *k)
 {
-    munmap(t->slot, table_bytes(t->bits));
-    budget_give(t->budget, table_bytes(t->bits));
-    t->slot = NULL;
+    if (k->p)
+        munmap(k->p, k->n);
+    *k = (struct table_keep){ 0 };
 }
 
 void
 table_free(struct table *t)
 {
-    if (t->slot)
-        drop_slots(t);
-    if (t->budget)
-        texts_free(&t->texts);
+    if (!t->budget)
+        return;
+    texts_free(&t->texts);
+    if (!t->slot)
+        return;
+    budget_give(t->budget, bytes_of(t, t->bits));
+    if (t->keep && t->mem.dirty > t->keep->dirty) {
+        table_keep_free(t->keep);
+        *t->keep = t->mem;
+    } else {
+        table_keep_free(&t->mem);
+    }
+    t->slot = NULL;
 }
 
 void
@@ -73,7 +108,8 @@ table_clear(struct table *t)
 {
     texts_free(&t->texts);
     t->n = 0;
-    memset(t->slot, 0, table_bytes(t->bits));
+    t->has_zero = false;
+    memset(t->slot, 0, t->used);
 }
 
 struct err *
@@ -81,57 +117,163 @@ table_new(struct table *t)
 {
     unsigned bits = FIRST_BITS;
 
-    while (bits > LEAST_BITS && table_bytes(bits) > t->budget->limit / 8)
+    while (bits > LEAST_BITS && bytes_of(t, bits) > t->budget->limit / 8)
         bits--;
-    if (!budget_force(t->budget, table_bytes(bits)))
+    if (!budget_force(t->budget, bytes_of(t, bits)))
         return err_hint(err_new(ERR_LIMIT, "a task may hold %llu bytes, too few to combine rows by key",
                                 (unsigned long long)t->budget->limit),
                         "Give tasks more memory with --executor-memory.");
-    struct table_slot *slot = table_map(bits);
-    if (!slot)
-        abort();
+    t->used = 0;
+    t->mem = t->keep ? *t->keep : (struct table_keep){ 0 };
+    if (t->keep)
+        *t->keep = (struct table_keep){ 0 };
+    if ((!t->mem.p && !reserve(t)) || !slots_map(t, bytes_of(t, bits)))
+        return err_new(ERR_LIMIT, "no address space for a table of %llu bytes", (unsigned long long)t->budget->limit);
     t->n = 0;
-    table_set(t, slot, bits);
+    t->has_zero = false;
+    set_bits(t, bits);
     return NULL;
+}
+
+static uint64_t
+str_rank(const struct table_str *s)
+{
+    size_t n = s->len1 - 1;
+
+    return n <= 16 ? hash_short(s->lo, s->hi, n) : hash_long((const char *)s->hi, n);
+}
+
+/* Keys that could not be moved in place, for a moment. */
+struct aside {
+    union {
+        struct table_str str;
+        struct table_num num;
+    } *v;
+    size_t n, cap;
+};
+
+static void
+put_aside(struct aside *a, const void *slot, size_t size)
+{
+    if (a->n == a->cap) {
+        a->cap = a->cap ? a->cap * 2 : 64;
+        a->v = realloc(a->v, a->cap * sizeof *a->v);
+        if (!a->v)
+            abort();
+    }
+    memcpy(&a->v[a->n++], slot, size);
+}
+
+/*
+ * A table grows where it lies.  The new home of a key is twice the old one, or one more: from the last slot to the
+ * first every key moves up into slots that are free or hold keys that have moved already.  Only near the start can a key
+ * have been pushed so far from its old home that its new one is below it; such keys step aside and come back last.
+ */
+static void
+move_str(struct table *t, const struct table_str *x, size_t home)
+{
+    struct table_str *s = (struct table_str *)t->slot + home, *free_one = s;
+
+    while (free_one->len1)
+        free_one++;
+    if (free_one != s) /* who came first is met most: it stays at home, the other one moves on */
+        *free_one = *s;
+    *s = *x;
+}
+
+static void
+move_num(struct table *t, const struct table_num *x, size_t home)
+{
+    struct table_num *s = (struct table_num *)t->slot + home, *free_one = s;
+
+    while (free_one->key)
+        free_one++;
+    if (free_one != s)
+        *free_one = *s;
+    *s = *x;
+}
+
+static void
+move_strs(struct table *t, unsigned shift, struct aside *a)
+{
+    struct table_str *s = t->slot;
+
+    for (size_t i = ((size_t)1 << t->bits) + TABLE_TAIL; i-- > 0;) {
+        if (!s[i].len1)
+            continue;
+        struct table_str x = s[i];
+        size_t home = str_rank(&x) >> shift;
+        s[i].len1 = 0;
+        s[i].lo = s[i].hi = 0;
+        if (home < i)
+            put_aside(a, &x, sizeof x);
+        else
+            move_str(t, &x, home);
+    }
+    for (size_t i = 0; i < a->n; i++)
+        move_str(t, &a->v[i].str, str_rank(&a->v[i].str) >> shift);
+}
+
+static void
+move_nums(struct table *t, unsigned shift, struct aside *a)
+{
+    struct table_num *s = t->slot;
+
+    for (size_t i = ((size_t)1 << t->bits) + TABLE_TAIL; i-- > 0;) {
+        if (!s[i].key)
+            continue;
+        struct table_num x = s[i];
+        size_t home = hash_u64(x.key) >> shift;
+        s[i].key = 0;
+        if (home < i)
+            put_aside(a, &x, sizeof x);
+        else
+            move_num(t, &x, home);
+    }
+    for (size_t i = 0; i < a->n; i++)
+        move_num(t, &a->v[i].num, hash_u64(a->v[i].num.key) >> shift);
+}
+
+/* Would the keys whose home is in the last slots run over the end?  Only when hundreds share the top of their hash. */
+static bool
+end_is_full(const struct table *t)
+{
+    size_t end = ((size_t)1 << t->bits) + TABLE_TAIL, taken = 0;
+
+    for (size_t i = end - TABLE_TAIL - TABLE_TAIL / 4; i < end; i++)
+        taken += t->kind == BLOCK_STR ? ((struct table_str *)t->slot)[i].len1 != 0 : ((struct table_num *)t->slot)[i].key != 0;
+    return taken >= TABLE_TAIL - 1;
 }
 
 bool
 table_grow(struct table *t)
 {
-    unsigned bits = t->bits + 1;
+    size_t more = bytes_of(t, t->bits + 1) - bytes_of(t, t->bits);
+    struct aside a = { 0 };
 
-    if (bits > 40 || !budget_take(t->budget, table_bytes(bits)))
+    if (t->bits >= 40 || end_is_full(t) || !budget_take(t->budget, more))
         return false;
-    struct table_slot *to = table_map(bits), *end = t->slot + ((size_t)1 << t->bits) + TABLE_TAIL;
-    if (!to) {
-        budget_give(t->budget, table_bytes(bits));
+    if (!slots_map(t, bytes_of(t, t->bits + 1))) {
+        budget_give(t->budget, more);
         return false;
     }
-    struct table_slot *to_end = to + ((size_t)1 << bits) + TABLE_TAIL;
-    for (struct table_slot *s = t->slot; s < end; s++) {
-        if (!s->len1)
-            continue;
-        struct table_slot *d = to + (slot_rank(t->kind, s) >> (64 - bits));
-        while (d < to_end && d->len1)
-            d++;
-        if (d == to_end) { /* thousands of keys with one hash prefix: spill instead */
-            munmap(to, table_bytes(bits));
-            budget_give(t->budget, table_bytes(bits));
-            return false;
-        }
-        *d = *s;
-    }
-    drop_slots(t);
-    table_set(t, to, bits);
+    if (t->kind == BLOCK_STR)
+        move_strs(t, 64 - (t->bits + 1), &a);
+    else
+        move_nums(t, 64 - (t->bits + 1), &a);
+    free(a.v);
+    set_bits(t, t->bits + 1);
     return true;
 }
 
+/* ---- strings in */
+
 /* A key that is not where it should be: further up, a long string, or new. */
-__attribute__((noinline)) struct table_slot *
-table_find_slow(struct table *t, bool str, const struct table_key *k, const struct block_str *text, bool *ret_new)
+__attribute__((noinline)) uint64_t *
+table_find_str(struct table *t, const struct table_key *k, const struct block_str *text, bool *ret_new)
 {
-    struct table_slot *s = t->slot + (k->hash >> t->shift);
-    uint32_t len1 = str ? (uint32_t)text->n + 1 : 1;
+    struct table_str *s = (struct table_str *)t->slot + (k->hash >> t->shift);
+    uint32_t len1 = (uint32_t)text->n + 1;
 
     *ret_new = false;
     for (; s->len1; s++) {
@@ -139,12 +281,12 @@ table_find_slow(struct table *t, bool str, const struct table_key *k, const stru
             continue;
         if (len1 <= 17) {
             if (s->hi == k->hi)
-                return s;
+                return &s->v;
         } else if (s->tag == (uint32_t)k->hash && !memcmp((const char *)s->hi, text->p, text->n)) {
-            return s;
+            return &s->v;
         }
     }
-    if (s >= t->slot + ((size_t)1 << t->bits) + TABLE_TAIL - 1)
+    if (s >= (struct table_str *)t->slot + ((size_t)1 << t->bits) + TABLE_TAIL - 1)
         return NULL; /* the last slot stays free: it ends the search */
     if (len1 > 17) {
         char *p = texts_copy(&t->texts, text->p, text->n, t->n == 0);
@@ -160,66 +302,120 @@ table_find_slow(struct table *t, bool str, const struct table_key *k, const stru
     s->len1 = len1;
     t->n++;
     *ret_new = true;
-    return s;
+    return &s->v;
 }
 
-static bool
-before(uint8_t kind, const struct table_slot *a, uint64_t ra, const struct table_slot *b, uint64_t rb)
+/* ---- out, in the order of ranks */
+
+struct walk {
+    table_rows_fn *fn;
+    void *arg;
+    size_t n, cap;   /* rows that are ready, in order; */
+    size_t base;     /* the last cluster's begin here */
+    uint64_t *rank, *v;
+    void *key;       /* uint64_t or struct block_str */
+};
+
+static void *
+larger(void *p, size_t bytes)
 {
-    if (ra != rb)
-        return ra < rb;
-    if (kind == BLOCK_STR)
-        return block_str_cmp(table_str(a), table_str(b)) < 0;
-    return a->lo < b->lo;
+    p = realloc(p, bytes);
+    if (!p)
+        abort();
+    return p;
 }
 
-/* A cluster [s, e) of taken slots holds whole home ranges: sorted by itself it fits between its neighbours. */
-static void
-sort_cluster(uint8_t kind, struct table_slot *s, size_t n, uint64_t *rank)
+static struct err *
+flush(struct walk *w, size_t size)
 {
-    for (size_t i = 0; i < n; i++) {
-        struct table_slot x = s[i];
-        uint64_t r = slot_rank(kind, &x);
-        size_t k = i;
+    for (size_t i = 0; i < w->n; i += TABLE_ROWS) {
+        uint32_t n = w->n - i < TABLE_ROWS ? (uint32_t)(w->n - i) : TABLE_ROWS;
 
-        for (; k > 0 && before(kind, &x, r, &s[k - 1], rank[k - 1]); k--) {
-            s[k] = s[k - 1];
-            rank[k] = rank[k - 1];
-        }
-        s[k] = x;
-        rank[k] = r;
+        TRY(w->fn(w->arg, (char *)w->key + i * size, w->v + i, w->rank + i, n));
     }
+    w->n = w->base = 0;
+    return NULL;
+}
+
+static struct block_str
+str_of(const struct table_str *s)
+{
+    size_t n = s->len1 - 1;
+
+    return (struct block_str){ n <= 16 ? (const char *)&s->lo : (const char *)s->hi, n };
+}
+
+/* A row among those of its cluster: it is pushed up by at most a few places, so it goes back as few. */
+static inline __attribute__((always_inline)) void
+insert(struct walk *w, bool str, uint64_t rank, uint64_t num, struct block_str text, uint64_t v)
+{
+    uint64_t *nums = w->key;
+    struct block_str *strs = w->key;
+
+    if (w->n == w->cap) {
+        w->cap = w->cap ? w->cap * 2 : 2 * TABLE_ROWS;
+        w->rank = larger(w->rank, w->cap * sizeof *w->rank);
+        w->v = larger(w->v, w->cap * sizeof *w->v);
+        w->key = larger(w->key, w->cap * (str ? sizeof *strs : sizeof *nums));
+        nums = w->key;
+        strs = w->key;
+    }
+    size_t k = w->n++;
+    for (; k > w->base; k--) {
+        if (w->rank[k - 1] < rank)
+            break;
+        if (w->rank[k - 1] == rank && (str ? block_str_cmp(strs[k - 1], text) < 0 : nums[k - 1] < num))
+            break;
+        w->rank[k] = w->rank[k - 1];
+        w->v[k] = w->v[k - 1];
+        if (str)
+            strs[k] = strs[k - 1];
+        else
+            nums[k] = nums[k - 1];
+    }
+    w->rank[k] = rank;
+    w->v[k] = v;
+    if (str)
+        strs[k] = text;
+    else
+        nums[k] = num;
+}
+
+/* A cluster of taken slots holds whole home ranges: sorted by itself it fits between its neighbours. */
+static inline __attribute__((always_inline)) struct err *
+walk_slots(struct table *t, struct walk *w, bool str)
+{
+    const struct table_str *s = t->slot;
+    const struct table_num *m = t->slot;
+    size_t end = ((size_t)1 << t->bits) + TABLE_TAIL;
+    size_t zero = t->has_zero && !str ? hash_u64(0) >> t->shift : SIZE_MAX;
+    const struct block_str none = { 0 };
+
+    for (size_t i = 0; i < end; i++) {
+        if (i == zero)
+            insert(w, str, hash_u64(0), 0, none, t->zero);
+        if (str ? s[i].len1 != 0 : m[i].key != 0) {
+            if (str)
+                insert(w, str, str_rank(&s[i]), 0, str_of(&s[i]), s[i].v);
+            else
+                insert(w, str, hash_u64(m[i].key), m[i].key, none, m[i].v);
+            continue;
+        }
+        w->base = w->n;
+        if (w->n >= TABLE_ROWS)
+            TRY(flush(w, str ? sizeof(struct block_str) : 8));
+    }
+    return flush(w, str ? sizeof(struct block_str) : 8);
 }
 
 struct err *
-table_walk(struct table *t, struct err *(*fn)(void *, const struct table_slot *, const uint64_t *, size_t), void *arg)
+table_walk(struct table *t, table_rows_fn *fn, void *arg)
 {
-    struct table_slot *end = t->slot + ((size_t)1 << t->bits) + TABLE_TAIL;
-    uint64_t small[256], *rank = small;
-    size_t room = 256;
-    struct err *e = NULL;
+    struct walk w = { .fn = fn, .arg = arg };
+    struct err *e = t->kind == BLOCK_STR ? walk_slots(t, &w, true) : walk_slots(t, &w, false);
 
-    for (struct table_slot *s = t->slot; s < end && !e;) {
-        if (!s->len1) {
-            s++;
-            continue;
-        }
-        size_t n = 1;
-        while (s + n < end && s[n].len1)
-            n++;
-        if (n > room) {
-            if (rank != small)
-                free(rank);
-            rank = malloc(n * sizeof *rank);
-            room = n;
-            if (!rank)
-                abort();
-        }
-        sort_cluster(t->kind, s, n, rank);
-        e = fn(arg, s, rank, n);
-        s += n;
-    }
-    if (rank != small)
-        free(rank);
+    free(w.rank);
+    free(w.v);
+    free(w.key);
     return e;
 }

@@ -6,70 +6,91 @@
  * of their hashes, but for neighbours in one cluster, which are put straight on the way out.  That order is the order
  * of a run (block/order.h), so a map output or a spill is the table as it lies.
  *
- * Rows are taken in groups: one pass hashes and prefetches (table_hash), the next one probes (table_find).  A string
- * of up to 16 bytes lies in its slot; a longer one in texts.  Both are inlined into their callers' loops, with `str`
- * a constant.
+ * Rows are taken in groups: one pass hashes (table_hash), the next one probes (table_find).  Strings are few to a
+ * group and prefetched by the first pass; numbers come faster than memory can take that, so the second pass prefetches
+ * TABLE_AHEAD rows before it probes.  A string of up to 16 bytes lies in its slot; a longer one in texts.  All is
+ * inlined into its callers' loops, with `str` a constant.
  *
  * Owner: the holder of the struct.  Threads: one.
  */
 #ifndef FLOW_TABLE_H
 #define FLOW_TABLE_H
 #include "block/order.h"
-#include "texts.h"
+#include "flow/texts.h"
 
 enum {
-    TABLE_GROUP = 64, /* rows of one group */
+    TABLE_GROUP = 512,     /* rows of one group, at most */
+    TABLE_GROUP_STR = 64,  /* of strings */
+    TABLE_AHEAD = 24,
     TABLE_TAIL = 256, /* slots behind the last home: a cluster that reaches the end makes the table grow */
     TABLE_PREFETCH_BITS = 14, /* below it the table lies in the cache anyway */
+    TABLE_ROWS = 1024, /* that table_walk gives at once, at most */
 };
 
-struct table_slot {
-    uint64_t lo, hi; /* string of at most 16 bytes, zero padded; longer: first 8 bytes, pointer; number: lo */
-    uint32_t len1;   /* length + 1; 0: free.  Numbers: 1 */
+struct table_str { /* a key that is a string */
+    uint64_t lo, hi; /* at most 16 bytes, zero padded; longer: first 8 bytes, pointer */
+    uint32_t len1;   /* length + 1; 0: free */
     uint32_t tag;    /* low half of a long string's hash */
     uint64_t v;      /* the caller's */
 };
+struct table_num { /* a key that is a number: half the size, so twice as many lie in the cache */
+    uint64_t key;    /* 0: free; the key 0 itself lives in table.zero */
+    uint64_t v;
+};
+/* Memory of a table.  It may outlive it, so that the next one need not be given fresh pages.  {0} is empty. */
+struct table_keep {
+    void *p;     /* address space that was reserved */
+    size_t n;    /* bytes of it; */
+    size_t open; /* those that may be written, from the first huge page on */
+    size_t dirty; /* and those that were */
+};
 struct table {
     struct budget *budget;
-    uint8_t kind; /* of the keys */
-    struct table_slot *slot;
+    struct table_keep *keep; /* may be NULL */
+    uint8_t kind;            /* of the keys */
+    struct table_keep mem;
+    void *slot;
+    size_t used; /* bytes of it */
     unsigned bits, shift;
     uint64_t n, most; /* keys held; grow or spill above */
     struct texts texts;
+    bool has_zero;
+    uint64_t zero;
     bool giant; /* table_hash saw a key larger than a block can be */
 };
 struct table_key {
     uint64_t lo, hi, hash;
 };
 
-/* A small one, and smaller in a small budget.  budget, kind and texts are set. */
+/* A small one, and smaller in a small budget.  budget, keep, kind and texts are set. */
 struct err *table_new(struct table *t) MUST_USE;
 /* {0} is allowed; texts go, too. */
 void table_free(struct table *t);
+void table_keep_free(struct table_keep *k);
 /* Forgets all keys. */
 void table_clear(struct table *t);
-/* Doubles it.  false: no memory for that, or thousands of keys share a hash prefix. */
+/* Doubles it.  false: no memory for that, or hundreds of keys share a hash prefix. */
 bool table_grow(struct table *t);
-/* All keys in rank order, as slots that lie side by side, n at a time.  Nothing can be added afterwards. */
-struct err *table_walk(struct table *t, struct err *(*fn)(void *arg, const struct table_slot *s, const uint64_t *ranks, size_t n),
-                       void *arg) MUST_USE;
+/* All keys in rank order, some at a time: keys is a column (uint64_t or struct block_str).  Nothing can be added
+ * afterwards. */
+typedef struct err *table_rows_fn(void *arg, const void *keys, const uint64_t *v, const uint64_t *ranks, uint32_t n);
+struct err *table_walk(struct table *t, table_rows_fn *fn, void *arg) MUST_USE;
 /* Use table_find. */
-struct table_slot *table_find_slow(struct table *t, bool str, const struct table_key *k, const struct block_str *text,
-                                   bool *ret_new);
+uint64_t *table_find_str(struct table *t, const struct table_key *k, const struct block_str *text, bool *ret_new);
 
-static inline struct block_str
-table_str(const struct table_slot *s)
+/* Keys that a table holds before it grows: 5/8 of its slots, where linear probing still needs less than two looks. */
+static inline uint64_t
+table_share(unsigned bits)
 {
-    size_t n = s->len1 - 1;
-
-    return (struct block_str){ n <= 16 ? (const char *)&s->lo : (const char *)s->hi, n };
+    return ((uint64_t)1 << bits) / 8 * 5;
 }
 
 /* Hashes n <= TABLE_GROUP keys and fetches their slots into the cache. */
 static inline __attribute__((always_inline)) void
 table_hash(struct table *t, bool str, const void *col, uint32_t n, struct table_key *k)
 {
-    const struct table_slot *slot = t->slot;
+    const char *slot = t->slot;
+    size_t size = str ? sizeof(struct table_str) : sizeof(struct table_num);
     unsigned shift = t->shift;
     bool prefetch = t->bits >= TABLE_PREFETCH_BITS;
 
@@ -90,24 +111,51 @@ table_hash(struct table *t, bool str, const void *col, uint32_t n, struct table_
             k[i].hi = 0;
             k[i].hash = hash_u64(k[i].lo);
         }
-        if (prefetch)
-            __builtin_prefetch(&slot[k[i].hash >> shift], 1);
+        if (prefetch && (str || i < TABLE_AHEAD))
+            __builtin_prefetch(slot + (k[i].hash >> shift) * size, 1);
     }
 }
 
-/* The slot of a key; *ret_new when it was not there and has been taken: v is the caller's to set.  NULL: no room for
- * the bytes of a long key, or a cluster reached the end. */
-static inline __attribute__((always_inline)) struct table_slot *
+/* Rows of a group that the table as it is can take without growing in between. */
+static inline uint32_t
+table_group(const struct table *t)
+{
+    return t->kind == BLOCK_STR || t->bits < 12 ? TABLE_GROUP_STR : TABLE_GROUP;
+}
+
+/* The value of a key; *ret_new when it was not there and has been taken: the value is the caller's to set.  NULL: no
+ * room for the bytes of a long key, or a cluster reached the end. */
+static inline __attribute__((always_inline)) uint64_t *
 table_find(struct table *t, bool str, const struct table_key *k, const struct block_str *text, bool *ret_new)
 {
-    struct table_slot *s = t->slot + (k->hash >> t->shift);
-    uint32_t len1 = str ? (uint32_t)text->n + 1 : 1;
+    if (str) {
+        struct table_str *s = (struct table_str *)t->slot + (k->hash >> t->shift);
 
-    /* One branch for the three: they differ together. */
-    if (__builtin_expect((s->lo == k->lo) & (s->hi == k->hi) & (s->len1 == len1), 1)) {
-        *ret_new = false;
-        return s;
+        /* One branch for the three: they differ together. */
+        if (__builtin_expect((s->lo == k->lo) & (s->hi == k->hi) & (s->len1 == (uint32_t)text->n + 1), 1)) {
+            *ret_new = false;
+            return &s->v;
+        }
+        return table_find_str(t, k, text, ret_new);
     }
-    return table_find_slow(t, str, k, text, ret_new);
+    struct table_num *s = (struct table_num *)t->slot + (k->hash >> t->shift);
+    if (__builtin_expect(k->lo == 0, 0)) {
+        *ret_new = !t->has_zero;
+        t->n += !t->has_zero;
+        t->has_zero = true;
+        return &t->zero;
+    }
+    for (; s->key != k->lo; s++) {
+        if (s->key)
+            continue;
+        if (__builtin_expect(s >= (struct table_num *)t->slot + ((size_t)1 << t->bits) + TABLE_TAIL - 1, 0))
+            return NULL; /* the last slot stays free: it ends the search */
+        s->key = k->lo;
+        t->n++;
+        *ret_new = true;
+        return &s->v;
+    }
+    *ret_new = false;
+    return &s->v;
 }
 #endif

@@ -22,11 +22,18 @@ split_bytes(const struct plan_node *node, const struct plan_opts *opts, uint64_t
     return bytes < 32 * MIB ? 32 * MIB : bytes > 512 * MIB ? 512 * MIB : bytes;
 }
 
-/* Into how many splits does the file go?  A tenth more than a split is not worth another one. */
+/* What a split may hold: a tenth more is not worth another one. */
+static uint64_t
+most_of(uint64_t bytes)
+{
+    return bytes > UINT64_MAX - bytes / 10 ? UINT64_MAX : bytes + bytes / 10;
+}
+
+/* Into how many splits does the file go? */
 static uint64_t
 ranges(const struct plan_file *f, uint64_t bytes)
 {
-    uint64_t most = bytes > UINT64_MAX - bytes / 10 ? UINT64_MAX : bytes + bytes / 10;
+    uint64_t most = most_of(bytes);
 
     return f->whole || f->size <= most ? 1 : f->size / most + (f->size % most != 0);
 }
@@ -100,7 +107,7 @@ pack_all(struct packer *pk, const struct plan_input *in, uint64_t bytes)
             pack_cut(pk, f, n);
             continue;
         }
-        if (pk->open && (pk->held >= bytes || f->size > bytes - pk->held))
+        if (pk->open && (pk->held >= bytes || f->size > most_of(bytes) - pk->held))
             seal(pk);
         pack(pk, f, 0, f->size);
     }
