@@ -107,6 +107,28 @@ on_wake(void *arg)
 }
 
 static void
+stage_end(struct driver *d, uint32_t id)
+{
+    const struct stage *s = driver__stage(d, id);
+
+    EMIT(d->o.events, stage_completed, .job = d->job.id, .stage = id, .wall_us = (clock_mono_ns() - s->began) / 1000,
+         .attempts = s->attempts, .failed_attempts = s->failed_attempts);
+}
+
+static void
+count_attempt(struct driver *d, uint32_t stage, bool failed)
+{
+    struct stage *s = driver__stage(d, stage);
+
+    d->totals.attempts++;
+    d->totals.failed_attempts += failed;
+    if (s) {
+        s->attempts++;
+        s->failed_attempts += failed;
+    }
+}
+
+static void
 act(struct driver *d, const struct sched_action *a)
 {
     switch (a->kind) {
@@ -114,7 +136,7 @@ act(struct driver *d, const struct sched_action *a)
     case SCHED_KILL: kill_task(d, a); break;
     case SCHED_ACCEPT: accept_task(d, a); break;
     case SCHED_DISCARD: remove_output(d, a->stage, a->partition, a->attempt); break;
-    case SCHED_STAGE_END: EMIT(d->o.events, stage_completed, .job = d->job.id, .stage = a->stage); break;
+    case SCHED_STAGE_END: stage_end(d, a->stage); break;
     case SCHED_JOB_END: driver__job_end(d, a); break;
     case SCHED_WAKE_AT: loop_timer_start(d->loop, &d->wake, a->at, on_wake, d); break;
     case SCHED_NONDETERMINISTIC:
@@ -153,10 +175,9 @@ on_done(void *arg, unsigned slot, struct wire_done *w)
                               .generation = w->task.generation, .bytes = w->result.out_bytes,
                               .rows = w->result.out_rows, .digest = w->result.digest };
 
-    d->totals.attempts++;
+    count_attempt(d, w->task.stage, w->err != NULL);
     if (w->err) {
         ev.code = (uint8_t)w->err->code;
-        d->totals.failed_attempts++;
         char *s = err_text(w->err);
         EMIT(d->o.events, task_failed, .stage = ev.stage, .partition = ev.partition, .attempt = ev.attempt,
              .runner = slot, .err = s);
@@ -192,19 +213,20 @@ on_slot_down(void *arg, unsigned slot, const struct wire_task *t, struct err *wh
                               .blame = t ? SCHED_BLAME_TASK : SCHED_BLAME_NONE };
     char *s = err_text(why);
 
-    EMIT(d->o.events, runner_lost, .runner = slot, .err = s);
-    free(s);
     if (t) {
+        EMIT(d->o.events, task_failed, .stage = t->stage, .partition = t->partition, .attempt = t->attempt,
+             .runner = slot, .err = s);
         ev.stage = t->stage;
         ev.partition = t->partition;
         ev.attempt = t->attempt;
-        d->totals.attempts++;
-        d->totals.failed_attempts++;
+        count_attempt(d, t->stage, true);
         err_free(d->last_err);
         d->last_err = why;
     } else {
+        EMIT(d->o.events, runner_lost, .runner = slot, .err = s);
         err_free(why);
     }
+    free(s);
     driver__step(d, &ev);
 }
 
@@ -358,7 +380,7 @@ driver_progress(const struct driver *d, struct driver_progress *ret)
             continue;
         if (in.done == in.tasks) {
             ret->stages_done++;
-        } else if (in.active) {
+        } else if (!ret->stage && in.active) { /* the first that is not complete: later ones wait for it */
             ret->stage = d->job.plan.stages[i].label;
             ret->tasks_done = in.done;
             ret->tasks = in.tasks;

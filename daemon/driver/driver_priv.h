@@ -24,6 +24,8 @@ struct stage {
     struct plan_stage plan; /* splits and branches, in the arena of its job */
     struct output *out;     /* SAVE_*: where parts are renamed to */
     uint64_t rows;          /* of accepted outputs */
+    uint64_t began;         /* 0: not yet */
+    uint32_t attempts, failed_attempts;
 };
 
 /* Merged accumulators: a value per item, and which (node, partition) is in it. */

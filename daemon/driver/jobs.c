@@ -53,7 +53,6 @@ define(struct driver *d, const struct plan_stage *p, const struct plan_graph *g,
     for (uint32_t i = 0; i < p->n_branches; i++)
         if (p->branches[i].splits)
             d->totals.splits += p->branches[i].n;
-    EMIT(d->o.events, stage_submitted, .job = d->job.id, .stage = p->id, .tasks = p->tasks, .name = p->label);
     return e;
 }
 
@@ -102,6 +101,13 @@ on_act(struct driver *d, struct frame *f)
     d->job.active = true;
     EMIT(d->o.events, job_start, .job = d->job.id, .action = d->job.plan.stages[d->job.plan.n - 1].label,
          .stages = d->job.plan.n);
+    for (uint32_t i = 0; i < d->job.plan.n; i++) {
+        const struct plan_stage *p = &d->job.plan.stages[i];
+
+        if (!driver__stage(d, p->id)->began) /* not one of an earlier job */
+            EMIT(d->o.events, stage_submitted, .job = d->job.id, .stage = p->id, .tasks = p->tasks, .name = p->label);
+        driver__stage(d, p->id)->began = clock_mono_ns();
+    }
     struct sched_event ev = { .kind = SCHED_JOB_SUBMIT, .job = d->job.id, .plan = &d->job.plan };
     driver__step(d, &ev);
 }
@@ -123,6 +129,8 @@ why(struct driver *d, const struct sched_action *a)
         return err_new(ERR_CANCELLED, "the job was cancelled");
     case SCHED_TASK_FAILED:
         if (!err_code_retry(last->code))
+            return err_wrap_take(last, "stage %u \"%s\": task %u failed", a->stage, label, a->partition);
+        if (d->o.max_failures == 1)
             return err_wrap_take(last, "stage %u \"%s\": task %u failed", a->stage, label, a->partition);
         return err_wrap_take(last, "stage %u \"%s\": task %u failed %u times; the last time", a->stage, label,
                              a->partition, d->o.max_failures);

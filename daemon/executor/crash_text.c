@@ -218,7 +218,7 @@ hint(struct err *e, const struct crash_facts *f, bool source)
                  (unsigned long long)(f->data_limit >> 20));
     else if (r->end.kind == RECORDER_SIGNAL && stack_full(r))
         err_hint(e, "The stack is full: a recursion without end, or a large array on the stack.");
-    else if (r->end.kind == RECORDER_EXIT)
+    else if (r->end.kind == RECORDER_EXIT && f->what)
         err_hint(e, "Use td_fail() to end the attempt with a message.");
     else if (r->end.kind == RECORDER_RUNNING && WIFSIGNALED(d->status) && WTERMSIG(d->status) == SIGKILL)
         err_hint(e, "Nobody here sent it: the kernel does that when memory runs out.");

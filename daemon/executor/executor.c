@@ -280,12 +280,11 @@ on_death(void *arg, unsigned i, const struct runner_death *rd)
         d->task = *t;
     s->head = s->n = s->given = s->n_sent = 0;
     s->down = true;
-    char what[32] = "the job's main";
-    if (i < x->o.slots)
-        snprintf(what, sizeof what, "partition %u", d->task.partition);
+    char what[32];
+    snprintf(what, sizeof what, "partition %u", d->task.partition);
     struct crash_report_opts o = { .symbolise = x->o.symbolise, .module_fd = x->o.module_fd,
                                    .module_name = x->o.module_name, .timeout_ns = x->o.timeout_ns,
-                                   .data_limit = x->o.data_limit, .what = what, .input_name = input_name, .done = on_report, .arg = d };
+                                   .data_limit = x->o.data_limit, .what = t ? what : NULL, .input_name = input_name, .done = on_report, .arg = d };
     d->next = x->deaths;
     x->deaths = d;
     d->report = crash_report_start(x->loop, rd, &o);

@@ -230,7 +230,11 @@ submit_options_parse(int argc, char **argv, char **envp, struct arena *a, struct
         if (i >= argc)
             return err_hint(err_new(ERR_USAGE, "no module is given"),
                             "Say which job to run: taskd-submit [options] job.so [arguments].");
-        TRY(conf_load(o.conf, properties, envp));
+        if (properties) {
+            TRY_OR(conf_load(o.conf, properties, envp), "--properties-file");
+        } else {
+            TRY(conf_load(o.conf, NULL, envp));
+        }
         TRY_OR(submit_master_slots(conf_str(o.conf, CONF_MASTER), cpus(), &o.slots), "%s",
                conf_origin(o.conf, CONF_MASTER));
         o.module = argv[i];

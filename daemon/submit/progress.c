@@ -105,17 +105,46 @@ submit__progress_stop(struct submit *s)
     submit__progress_clear(s);
 }
 
+/* --verbose: what happens, as sentences. */
+static void
+tell(void *arg, enum event_id id, const void *fields)
+{
+    struct submit *s = arg;
+    struct buf b = { 0 };
+
+    if (event_level(id) < EVENT_LEVEL_INFO)
+        return;
+    event_message(&b, id, fields);
+    submit__progress_clear(s);
+    fprintf(stderr, "%.3f s: %.*s\n", (double)(clock_mono_ns() - s->began) / 1e9, (int)b.n, b.p);
+    buf_fini(&b);
+}
+
 struct err *
 submit__events_open(struct submit *s)
 {
     struct event_origin origin = { .role = "driver", .app = s->o.app_name };
 
-    if (s->o.progress != SUBMIT_PROGRESS_JSON && !conf_bool(s->o.conf, CONF_STRUCTURED_LOGGING))
+    if (s->o.progress != SUBMIT_PROGRESS_JSON && !conf_bool(s->o.conf, CONF_STRUCTURED_LOGGING)) {
+        if (s->o.verbose)
+            s->events = (struct event_sink){ tell, s };
         return NULL;
+    }
     event_json_init(&s->json, STDERR_FILENO, origin, s->o.verbose ? EVENT_LEVEL_DEBUG : EVENT_LEVEL_INFO);
     s->events = event_json_sink(&s->json);
     EMIT(&s->events, app_start, .name = s->o.app_name, .module = s->module.info.name, .slots = s->o.slots);
     return NULL;
+}
+
+void
+submit__said(struct submit *s, int level, const char *text)
+{
+    switch (level) {
+    case TD_DEBUG: EMIT(&s->events, log_debug, .message = text); break;
+    case TD_WARN: EMIT(&s->events, log_warn, .message = text); break;
+    case TD_ERROR: EMIT(&s->events, log_error, .message = text); break;
+    default: EMIT(&s->events, log_info, .message = text);
+    }
 }
 
 void
@@ -124,6 +153,8 @@ submit__events_close(struct submit *s)
     if (!s->events.put)
         return;
     EMIT(&s->events, app_end, .exit_code = (uint64_t)s->status, .wall_us = (clock_mono_ns() - s->began) / 1000,
+         .cpu_us = (uint64_t)(submit__cpu_s() * 1e6),
          .input_bytes = s->totals.input_bytes, .output_records = s->totals.output_records);
-    event_json_fini(&s->json);
+    if (s->events.arg == &s->json)
+        event_json_fini(&s->json);
 }

@@ -38,9 +38,13 @@ on_say(void *arg, int level, const char *file, uint32_t line, const char *text)
 {
     struct submit *s = arg;
 
-    submit__progress_clear(s);
     if (level == TD_DEBUG && !s->o.verbose)
         return;
+    if (s->o.progress == SUBMIT_PROGRESS_JSON) {
+        submit__said(s, level, text);
+        return;
+    }
+    submit__progress_clear(s);
     if (level >= TD_WARN)
         fprintf(stderr, "%s: ", level == TD_WARN ? "warning" : "error");
     fprintf(stderr, "%s\n", text);
@@ -57,8 +61,14 @@ on_end(void *arg, int status, struct err *e)
         submit__sample(s); /* while all runners are there: a short job was never sampled before */
     s->status = status;
     s->state = status == 0 ? "SUCCEEDED" : e && e->code == ERR_CANCELLED ? "CANCELLED" : "FAILED";
-    if (e && e->code != ERR_CANCELLED)
+    if (e && e->code != ERR_CANCELLED && s->o.progress == SUBMIT_PROGRESS_JSON) {
+        char *text = err_text(e);
+
+        EMIT(&s->events, log_error, .message = "the application failed", .err = text);
+        free(text);
+    } else if (e && e->code != ERR_CANCELLED) {
         submit__tell(s, "error", e);
+    }
     err_free(e);
     loop_stop(s->loop);
 }
@@ -69,7 +79,7 @@ on_signal(void *arg, int signo)
     struct submit *s = arg;
 
     submit__progress_clear(s);
-    fprintf(stderr, "%s: stopping\n", signo == SIGINT ? "interrupted" : "terminated");
+    fprintf(stderr, "%s: stopping\n", signo == SIGINT ? "interrupted" : signo == SIGHUP ? "hung up" : "terminated");
     driver_cancel(s->driver, 128 + signo);
 }
 
@@ -220,13 +230,16 @@ fail(struct submit *s, struct err *e)
 static int
 run(struct submit *s)
 {
-    struct err *e = module(s);
-
+    s->began = clock_mono_ns();
+    struct err *e = submit__summary_open(s);
+    if (!e)
+        e = module(s);
     if (!e && (s->o.verbose || s->o.dry_run))
         print_what(s);
-    if (!e && s->o.dry_run)
+    if (!e && s->o.dry_run) {
+        module_fini(&s->module);
         return 0;
-    s->began = clock_mono_ns();
+    }
     if (!e)
         e = start(s);
     if (!e)
@@ -240,7 +253,7 @@ run(struct submit *s)
         driver_accumulators(s->driver, &s->accumulators);
     }
     stop(s);
-    if (s->o.summary && s->state) {
+    if (s->summary_fd >= 0) {
         e = submit__summary(s);
         if (e)
             s->status = s->status ? s->status : fail(s, e);
@@ -251,7 +264,7 @@ run(struct submit *s)
 int
 submit_main(int argc, char **argv, char **envp)
 {
-    struct submit s = { .module = { .fd = -1 } };
+    struct submit s = { .module = { .fd = -1 }, .summary_fd = -1 };
     struct buf b = { 0 };
     struct err *e;
     int status;

@@ -27,6 +27,7 @@ struct submit {
     uint64_t last_line; /* plain: when the last one was printed */
     struct loop_timer sample;
     uint64_t peak_memory;
+    int summary_fd; /* -1: none is wanted */
     struct event_sink events;
     struct event_json_sink json;
 };
@@ -38,7 +39,13 @@ void submit__progress_stop(struct submit *s);
 void submit__progress_clear(struct submit *s);
 struct err *submit__events_open(struct submit *s);
 void submit__events_close(struct submit *s);
+/* The author's words as an event. */
+void submit__said(struct submit *s, int level, const char *text);
+/* Before anything runs: a place that can't be written to is told at once. */
+struct err *submit__summary_open(struct submit *s);
 struct err *submit__summary(struct submit *s);
+/* CPU seconds of all the job's processes that have ended, and of this one. */
+double submit__cpu_s(void);
 /* Memory of all the job's processes now, into s->peak_memory if it is the most so far. */
 void submit__sample(struct submit *s);
 #endif

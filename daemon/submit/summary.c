@@ -49,12 +49,27 @@ submit__sample(struct submit *s)
 }
 
 static double
-cpu_s(int who)
+cpu_of(int who)
 {
     struct rusage r;
 
     getrusage(who, &r);
     return (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) + (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6;
+}
+
+double
+submit__cpu_s(void)
+{
+    return cpu_of(RUSAGE_SELF) + cpu_of(RUSAGE_CHILDREN);
+}
+
+struct err *
+submit__summary_open(struct submit *s)
+{
+    if (!s->o.summary || s->o.dry_run)
+        return NULL;
+    s->summary_fd = open(s->o.summary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    return s->summary_fd < 0 ? err_errno(errno, "--summary: making \"%s\"", s->o.summary) : NULL;
 }
 
 struct err *
@@ -75,7 +90,7 @@ submit__summary(struct submit *s)
     snprintf(id, sizeof id, "local-%llu-%d", (unsigned long long)(clock_wall_ns() / 1000000u), (int)getpid());
     buf_json(&b, id, strlen(id));
     buf_printf(&b, ", \"state\": \"%s\", \"exit_code\": %d, \"wall_s\": %.6f, \"cpu_s\": %.6f", s->state, s->status,
-               (double)(clock_mono_ns() - s->began) / 1e9, cpu_s(RUSAGE_SELF) + cpu_s(RUSAGE_CHILDREN));
+               (double)(clock_mono_ns() - s->began) / 1e9, submit__cpu_s());
     for (size_t i = 0; i < sizeof n / sizeof n[0]; i++)
         buf_printf(&b, ", \"%s\": %llu", n[i].name, (unsigned long long)n[i].v);
     buf_printf(&b, ", \"accumulators\": ");
@@ -84,10 +99,8 @@ submit__summary(struct submit *s)
     else
         buf_put(&b, "{}", 2);
     buf_put(&b, "}\n", 2);
-    int fd = open(s->o.summary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    struct err *e = fd < 0 ? err_errno(errno, "making summary \"%s\"", s->o.summary)
-                           : file_write_full(fd, b.p, b.n, s->o.summary);
-    file_close(&fd);
+    struct err *e = file_write_full(s->summary_fd, b.p, b.n, s->o.summary);
+    file_close(&s->summary_fd);
     buf_fini(&b);
     return e;
 }

@@ -208,8 +208,11 @@ one_piece(struct text *t)
         TRY(t->codec->open(&src, &t->stream));
     }
     struct err *e = read_piece(t);
-    if (t->stream)
+    if (t->stream) {
         t->codec->close(t->stream);
+        if (e && e->code == ERR_CORRUPT)
+            e->code = ERR_INPUT; /* no further attempt will find another file */
+    }
     return e;
 }
 

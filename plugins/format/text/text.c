@@ -67,9 +67,11 @@ real(char *to, size_t cap, double d)
 {
     int n = 0;
 
+    if (d != d)
+        return (size_t)snprintf(to, cap, "nan");
     for (int precision = 15; precision <= 17; precision++) {
         n = snprintf(to, cap, "%.*g", precision, d);
-        if (strtod(to, NULL) == d || d != d)
+        if (strtod(to, NULL) == d)
             break;
     }
     return (size_t)n;
