@@ -1,4 +1,5 @@
 /* jobs -- what the job's main asks for: actions above all. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,6 +113,20 @@ on_act(struct driver *d, struct frame *f)
     driver__step(d, &ev);
 }
 
+/* A full disk: people want to know which, and a runner knows no paths. */
+static struct err *
+name_scratch(const struct driver *d, struct err *e)
+{
+    char *text = err_text(e);
+
+    if (e->code == ERR_LIMIT && strstr(text, strerror(ENOSPC)) &&
+        (strstr(text, "spill file") || strstr(text, d->o.executor.scratch)))
+        err_hint(e, "Shuffle and spill files are in \"%s\"; --conf taskd.local.dir=DIR takes them elsewhere.",
+                 d->o.executor.scratch);
+    free(text);
+    return e;
+}
+
 /* Why, for people: the stage and task that failed, and the last thing that went wrong there. */
 static struct err *
 why(struct driver *d, const struct sched_action *a)
@@ -123,6 +138,7 @@ why(struct driver *d, const struct sched_action *a)
     d->last_err = NULL;
     if (!last)
         last = err_new(a->code ? a->code : ERR_LOST, "it is not known why");
+    last = name_scratch(d, last);
     switch (a->why) {
     case SCHED_CANCELLED:
         err_free(last);

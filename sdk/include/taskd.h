@@ -694,6 +694,9 @@ TD_INLINE_ const char *td_hide_(const char *p)
 /* true: n bytes from p on lie in one page, so reading them is harmless */
 TD_INLINE_ bool td_same_page_(const char *p, size_t n) { return !TD_ASAN_ && ((uintptr_t)p & 4095) + n <= 4096; }
 
+#ifndef __cplusplus /* string.h has it only for those who defined _GNU_SOURCE before their first header */
+extern void *memmem(const void *, size_t, const void *, size_t);
+#endif
 /* Where x begins in s, or -1; an empty x is at 0. */
 TD_INLINE_ int64_t td_find(td_str s, td_str x)
 {

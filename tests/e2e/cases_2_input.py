@@ -267,7 +267,7 @@ def case_scratch_disk_full(t):
     if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], stderr=subprocess.DEVNULL).returncode != 0:
         raise Skip("needs to be root and to be allowed to mount")
     r = random.Random(6)
-    t.file("in.txt", "".join("%032x%032x 1\n" % (r.getrandbits(128), r.getrandbits(128)) for _ in range(100000)))
+    t.file("in.txt", "".join("%032x%032x 1\n" % (r.getrandbits(128), r.getrandbits(128)) for _ in range(20000 if t.config.hostile else 100000)))
     os.mkdir(t.path("full"))
     script = ('mount -t tmpfs -o size=1m none "$0" || exit 99; TASKD_LOCAL_DIR="$0" "$@"; s=$?; '
               'find "$0" -mindepth 1 | sed "s/^/left: /" >&2; exit $s')

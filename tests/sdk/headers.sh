@@ -74,6 +74,17 @@ module "$words" 'int64_t k = 3; td_rows r; uint64_t n;
     d = td_sort_by_key(td_count_by_key(td_union(td_sum_by_key(d), td_max_by_key(d, .partitions = 2))), .descending = 1);
     return td_collect(d, &r) || td_count(d, &n) || td_save_text(d, "x") || td_take(d, 3, &r);' && silent 'a graph'
 
+# Other headers first, no _GNU_SOURCE: nothing that the header calls may go undeclared.
+while IFS='	' read -r c opts; do
+    for san in '' -fsanitize=address -U__SSE2__; do
+        ran=$((ran + 1))
+        printf '#include <string.h>\n#include <stdlib.h>\n#include <taskd.h>\n' >"$tmp/x.c"
+        # shellcheck disable=SC2086
+        $c $opts $san -Wsystem-headers -fsyntax-only "-I$top/sdk/include" "$tmp/x.c" >"$tmp/err" 2>&1
+        ! grep -q implicit "$tmp/err" || fail "string.h first: $c $opts $san calls what is not declared"
+    done
+done <"$tmp/compilers"
+
 # Wrong prototypes show the right one.
 module 'static int words(td_task *t, td_str line, td_out_str_i64 *out) { return 0; }
 TD_FLAT_MAP(words, str, str_i64);
