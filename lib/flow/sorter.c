@@ -13,6 +13,7 @@
 
 #include "base/file.h"
 #include "block/order.h"
+#include "flow/texts.h"
 #include "flow_priv.h"
 
 enum {
@@ -38,12 +39,6 @@ struct column {
     size_t bytes;
 };
 
-struct text_chunk {
-    struct text_chunk *next;
-    size_t n, cap;
-    char p[];
-};
-
 struct sorter {
     struct flow_sink sink; /* first */
     struct flow_run *r;
@@ -53,8 +48,7 @@ struct sorter {
     uint64_t n, cap;
     struct column pair, tmp, key, val; /* struct pair twice; 8 bytes, or struct block_str */
     size_t row_bytes;
-    struct text_chunk *text;
-    size_t text_bytes; /* of a chunk */
+    struct texts texts; /* of keys and values that are strings */
     struct flow_spills spills;
     struct flow_output out;
     uint32_t runs; /* of a sort's output that are complete */
@@ -84,35 +78,6 @@ resize(struct sorter *s, uint64_t cap)
         TRY(column_resize(&s->val, cap * block_cell(s->schema.val)));
     s->cap = cap;
     return NULL;
-}
-
-static void
-text_free(struct sorter *s)
-{
-    for (struct text_chunk *t = s->text, *next; t; t = next) {
-        next = t->next;
-        budget_give(s->r->budget, sizeof *t + t->cap + BLOCK_PAD);
-        free(t);
-    }
-    s->text = NULL;
-}
-
-static bool
-text_room(struct sorter *s, size_t n, bool must)
-{
-    struct text_chunk *t = s->text;
-
-    if (t && t->cap - t->n >= n)
-        return true;
-    size_t cap = n > s->text_bytes ? n : s->text_bytes, bytes = sizeof *t + cap + BLOCK_PAD;
-    if (!budget_take(s->r->budget, bytes) && !(must && budget_force(s->r->budget, bytes)))
-        return false;
-    t = malloc(bytes);
-    if (!t)
-        abort();
-    *t = (struct text_chunk){ s->text, 0, cap };
-    s->text = t;
-    return true;
 }
 
 /* ---- order */
@@ -375,7 +340,7 @@ emit(struct sorter *s, rows_fn *fn, void *arg)
         TRY(fn(arg, &rows));
     }
     s->n = 0;
-    text_free(s);
+    texts_free(&s->texts);
     return NULL;
 }
 
@@ -447,9 +412,7 @@ spill(struct sorter *s)
     struct block_writer *w;
 
     if (s->by_key) {
-        for (const struct text_chunk *t = s->text; t; t = t->next)
-            s->r->res->spill_bytes += t->n;
-        s->r->res->spill_bytes += s->n * s->row_bytes;
+        s->r->res->spill_bytes += s->texts.bytes + s->n * s->row_bytes;
         return append_run(s);
     }
 
@@ -499,13 +462,11 @@ take_strings(struct sorter *s, struct column *c, const void *col, uint32_t from,
     uint32_t i;
 
     for (i = from; i < to; i++) {
-        if (!text_room(s, v[i].n, must))
+        char *p = texts_copy(&s->texts, v[i].p, v[i].n, must);
+
+        if (!p)
             break;
-        char *q = s->text->p + s->text->n;
-        if (v[i].n)
-            memcpy(q, v[i].p, v[i].n);
-        s->text->n += v[i].n;
-        d[i - from] = (struct block_str){ q, v[i].n };
+        d[i - from] = (struct block_str){ p, v[i].n };
     }
     *ret_to = i;
     return NULL;
@@ -537,7 +498,7 @@ sorter_push(struct flow_sink *k, const td_batch *b)
         TRY(make_room(s, b->n - i, &n));
         TRY(take_rows(s, b, i, i + n, &to));
         if (to == i && s->n == 0) { /* the keys may have left no room for the first value */
-            text_free(s);
+            texts_free(&s->texts);
             TRY(take_rows(s, b, i, i + 1, &to));
         }
         if (to == i) {
@@ -581,7 +542,7 @@ sorter_free(struct flow_sink *k)
     struct sorter *s = (struct sorter *)k;
 
     drop_columns(s);
-    text_free(s);
+    texts_free(&s->texts);
     flow__spill_free(&s->spills);
     block_writer_abandon(&s->out.w);
     file_close(&s->out.fd);
@@ -602,6 +563,6 @@ flow__sorter_new(struct flow_run *r, const struct plan_node *n, struct flow_sink
     s->spills = (struct flow_spills){ .r = r, .schema = s->schema, .by_key = s->by_key, .descending = s->descending };
     s->row_bytes = 2 * sizeof(struct pair) + block_cell(s->schema.key) + block_cell(s->schema.val);
     *ret = &s->sink;
-    s->text_bytes = flow__share(r->budget, TEXT_CHUNK, 16, 1024);
+    s->texts = (struct texts){ .budget = r->budget, .chunk = flow__share(r->budget, TEXT_CHUNK, 16, 1024) };
     return columns_new(s);
 }
