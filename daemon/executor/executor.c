@@ -163,6 +163,12 @@ on_done(struct executor *x, unsigned i, const void *p, size_t n)
         runners_kill(x->runners, i, RUNNER_GARBLED);
         return;
     }
+    if (d.last && d.err) { /* on_death() tells it: until then nothing else may be launched there */
+        err_free(s->last_words);
+        s->last_words = d.err;
+        runners_kill(x->runners, i, RUNNER_CANCELLED);
+        return;
+    }
     s->head++;
     s->n--;
     s->given -= s->given > 0;
@@ -269,6 +275,16 @@ on_death(void *arg, unsigned i, const struct runner_death *rd)
     struct executor *x = arg;
     struct slot *s = slot_of(x, i);
     const struct wire_task *t = executor__running(s);
+
+    if (s->last_words && t) {
+        struct err *e = s->last_words;
+        struct wire_task task = *t;
+
+        s->last_words = NULL;
+        s->head = s->n = s->given = s->n_sent = 0;
+        x->up->slot_down(x->arg, i, &task, e);
+        return;
+    }
     struct death *d = calloc(1, sizeof *d);
 
     if (!d)
@@ -371,6 +387,7 @@ executor_free(struct executor *x)
         free(d);
     }
     for (unsigned i = 0; i <= x->o.slots; i++) {
+        err_free(x->slot[i].last_words);
         free(x->slot[i].queue);
         free(x->slot[i].sent);
     }

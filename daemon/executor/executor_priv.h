@@ -8,6 +8,7 @@ struct slot {
     uint32_t head, n, cap, given;
     uint32_t *sent, n_sent, cap_sent; /* stages its runner knows */
     bool down; /* its runner died and the driver has not been told yet */
+    struct err *last_words; /* of its task, from a runner that is about to end */
 };
 struct executor__stage {
     uint32_t id;

@@ -254,7 +254,7 @@ static void
 die(void *arg, struct err *e)
 {
     struct runner *r = arg;
-    struct wire_done d = { .task = r->task, .err = e, .lost_stage = UINT32_MAX };
+    struct wire_done d = { .task = r->task, .err = e, .lost_stage = UINT32_MAX, .last = true };
 
     answer(r, &d);
     crash_quit(1);

@@ -89,6 +89,7 @@ wire_put_done(struct buf *b, const struct wire_done *d)
     if (d->err) {
         put_u32(b, d->lost_stage);
         put_u32(b, d->lost_map);
+        put_u8(b, d->last);
         return;
     }
     uint64_t n[] = { r->in_rows, r->in_bytes, r->out_rows, r->out_bytes, r->spill_bytes, r->bad_rows, r->digest };
@@ -117,6 +118,7 @@ wire_get_done(const void *p, size_t n, struct arena *a, struct wire_done *d)
     if (failed) {
         d->lost_stage = get_u32(&g);
         d->lost_map = get_u32(&g);
+        d->last = get_u8(&g);
     } else if (!d->err) {
         struct flow_result *r = &d->result;
         uint64_t *to[] = { &r->in_rows, &r->in_bytes, &r->out_rows, &r->out_bytes, &r->spill_bytes, &r->bad_rows, &r->digest };

@@ -56,6 +56,7 @@ struct wire_done {
     struct err *err; /* NULL: success; decoded: the receiver's */
     /* ERR_LOST or ERR_CORRUPT of a map output: which one; lost_stage UINT32_MAX: none */
     uint32_t lost_stage, lost_map;
+    bool last; /* with err: the runner ends behind this answer; nothing may be launched on it any more */
     struct flow_result result;
 };
 
