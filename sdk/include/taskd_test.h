@@ -238,8 +238,7 @@ TD_COLD_ TD_PRINTF_(5, 0) void td_try_bad_(td_task *t, int fatal, const char *fi
     td_try *r = ((td_try_task_ *)t)->r;
     const char *s = "";
     size_t cap = 0;
-    (void)file;
-    (void)line;
+    (void)file, (void)line;
     if (t->bad == 2)
         return; /* the first td_fail counts */
     td_try_addv_(r, &s, &cap, fmt, ap);
@@ -254,9 +253,7 @@ TD_COLD_ TD_PRINTF_(6, 0) void td_try_log_(td_task *t, td_job *j, int level, con
                                            const char *fmt, va_list ap)
 {
     td_try *r = t ? ((td_try_task_ *)t)->r : (td_try *)j;
-    (void)level;
-    (void)file;
-    (void)line;
+    (void)level, (void)file, (void)line;
     td_try_addv_(r, &r->log, &r->log_cap_, fmt, ap);
     char *nl = (char *)td_try_keep_(r, strlen(r->log) + 2);
     r->log_cap_ = strlen(r->log) + 2;
