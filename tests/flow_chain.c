@@ -297,7 +297,7 @@ is_bad(td_task *t, uint64_t k)
     td_min(t, lowest, -(int64_t)k);
     td_fadd(t, weight, 0.5);
     if (k % 7 == 3) {
-        td_bad(t, "number %llu is bad", (unsigned long long)k);
+        td_bad(t, "number %llu is bad", (unsigned long long)k), td_bad(t, "and once more");
         return true;
     }
     td_add(t, kept, 1);
@@ -606,6 +606,45 @@ task_state(void)
     }
 }
 
+static td_str
+scratch(td_task *t, td_u64 k)
+{
+    char *a = td_tmp(t, 60000), *b = td_tmp(t, 100000);
+
+    memset(a, 'a', 60000);
+    memset(b, 'b', 100000);
+    CU_ASSERT(a[59999] == 'a');
+    return (td_str){ b, k % 50 };
+}
+TD_MAP(scratch, u64, str);
+
+static int
+scratch_job(td_job *j, int argc, char **argv)
+{
+    td_rows rows;
+
+    if (td_collect(td_map(td_range(j, 0, 1500, .partitions = 1), scratch), &rows))
+        return 1;
+    EQ_U64(rows.n, 1500);
+    for (uint64_t i = 0; i < rows.n; i++) {
+        td_str s = td_row(&rows, str, i);
+
+        CU_ASSERT(s.n == i % 50 && (s.n == 0 || (s.p[0] == 'b' && s.p[s.n - 1] == 'b')));
+    }
+    return 0;
+}
+
+/* What one record takes is free for the next: 1500 times 160 kB in a budget of 1 MiB. */
+static void
+task_scratch(void)
+{
+    struct rig r = { .budget = 1 << 20 };
+
+    EQ_U64(rig_run(&r, scratch_job, NULL), 0);
+    CU_ASSERT(r.peak >= 100000);
+    rig_fini(&r);
+}
+
 static int
 refuse(td_task *t)
 {
@@ -796,6 +835,7 @@ const struct unit_test flow_chain_tests[] = {
     { "chain.td_fail_names_the_record", fails },
     { "chain.failure_below_ends_what_is_above", fails_below },
     { "chain.state_setup_teardown_arg_memory", task_state },
+    { "chain.scratch_memory_of_a_record", task_scratch },
     { "chain.setup_and_teardown_fail", setup_fails },
     { "chain.batch_function_returns_nonzero", batch_returns },
     { "chain.many_updates_taken_back", many_updates },

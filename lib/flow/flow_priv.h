@@ -24,6 +24,7 @@ struct flow_user {
     uint32_t index;          /* place in the chain, for crash reports */
     struct arena tmp;        /* what does not fit t.tmp; until the batch ends */
     size_t tmp_taken;        /* from the budget for it */
+    uint32_t tmp_row;        /* the record that took it */
     bool no_record;          /* runs outside of records: td_bad has nothing to skip */
     struct flow_user *next;  /* all of the attempt */
 };

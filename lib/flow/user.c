@@ -21,11 +21,33 @@ base_name(const char *path)
     return s ? s + 1 : path;
 }
 
+static void
+tmp_empty(struct flow_user *u)
+{
+    flow__arena_empty(&u->tmp);
+    if (u->tmp_taken)
+        budget_give(u->run->budget, u->tmp_taken);
+    u->tmp_taken = 0;
+}
+
+/* What td_tmp gave to a record goes with it: all that a function of records hands on has been copied by then.  A batch
+ * function is called once a batch, and the results of a fold lie where it put them until all its rows are folded. */
+static void
+next_record(struct flow_user *u)
+{
+    if (u->t.row == u->tmp_row || u->fn->fold || u->fn->group || u->fn->i.flags & (TD_F_BATCH | TD_F_TEXT) || u->no_record)
+        return;
+    u->tmp_row = u->t.row;
+    tmp_empty(u);
+}
+
 static void *
 host_alloc(td_task *t, size_t n, int until_task_ends)
 {
     struct flow_user *u = of(t);
 
+    if (!until_task_ends)
+        next_record(u);
     size_t room = (n + 15) & ~(size_t)15;
     if (room < n || !budget_force(u->run->budget, room))
         u->run->w->die(u->run->w->arg,
@@ -78,6 +100,8 @@ host_bad(td_task *t, int fatal, const char *file, int line, const char *fmt, va_
 
     if (t->bad == 2)
         return; /* the first sentence counts */
+    if (t->bad && !fatal && !(u->fn->i.flags & (TD_F_BATCH | TD_F_TEXT)))
+        return; /* a record is bad once */
     if (u->no_record)
         fatal = 1;
     if (!fatal && u->node->on_bad == TD_SKIP) {
@@ -205,10 +229,7 @@ flow__user_batch(struct flow_user *u)
 {
     u->t.tmp = u->t.tmp_end - TMP_BYTES;
     u->t.undo_n = 0;
-    flow__arena_empty(&u->tmp);
-    if (u->tmp_taken)
-        budget_give(u->run->budget, u->tmp_taken);
-    u->tmp_taken = 0;
+    tmp_empty(u);
 }
 
 struct err *
