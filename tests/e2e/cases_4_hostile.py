@@ -111,7 +111,17 @@ def case_memory_eater(t):
 
 
 def case_td_alloc_eater(t):
-    misdeed(t, "alloc", "memory", opts=["--executor-memory", "256m"])
+    misdeed(t, "alloc", ["td_alloc of", "memory"], opts=["--executor-memory", "256m"])
+
+
+def case_limit_is_charged_to_its_task_alone(t):
+    """A runner that ends after its answer takes no other task's attempt with it."""
+    rows, _ = poisoned(t)
+    for i, m in enumerate(MASTERS):
+        r = t.ok("bad", "alloc", t.path("once%d" % i), "input.txt", "out%d" % i, 40, master=m,
+                 opts=["--executor-memory", "64m"], conf=["taskd.task.maxFailures=2"])
+        assert t.rows("out%d" % i) == rows
+        assert r.summary["failed_attempts"] == 1, r.summary
 
 
 def case_closes_descriptors(t):
