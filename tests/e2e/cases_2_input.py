@@ -49,6 +49,14 @@ def case_output_exists(t):
     t.fails(6, "exists already", "copy", "in.txt", "empty")
 
 
+def case_output_with_slashes_behind(t):
+    t.file("in.txt", "a\n")
+    for name in ("one/", "two///", t.path("three/"), "new/four//"):
+        t.ok("copy", "in.txt", name)
+        assert t.rows(name) == [b"a"], name
+    t.fails(6, "exists already", "copy", "in.txt", "one/")
+
+
 def case_output_cannot_be_made(t):
     t.file("in.txt", "a\n")
     t.file("plain", "x")
