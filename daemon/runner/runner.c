@@ -156,6 +156,11 @@ runner__open_map(void *arg, uint32_t map, int *ret_fd, struct arena *a, char **r
 
         runner__drop_maps(m);
         struct err *e = ask_open(r, WIRE_OPEN_MAP, m->stage, map, count, &f, &g);
+        if (e && count > 1) { /* one of them is gone: this one? */
+            err_free(e);
+            count = 1;
+            e = ask_open(r, WIRE_OPEN_MAP, m->stage, map, count, &f, &g);
+        }
         if (e) {
             r->lost_stage = m->stage;
             r->lost_map = map;

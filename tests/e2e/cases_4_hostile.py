@@ -197,6 +197,15 @@ def case_crash_while_loading(t):
         t.fails(1, ["signal 6", "ctor.so"], "ctor", master=m)
 
 
+def case_map_outputs_vanish(t):
+    """Those that are gone are made again, whichever they are, and count once."""
+    for m in MASTERS:
+        for gone in (["0"], ["7"], ["2", "5", "6"]):
+            r = t.ok("lost", *gone, master=m, opts=["--executor-memory", "64m"])
+            assert "100 100000 100000" in r.out + r.err, r
+            assert 0 < r.summary["failed_attempts"] <= 4 * len(gone), r.summary
+
+
 def case_neighbours_are_unharmed(t):
     """Many crashes beside good tasks: each costs its own attempt only."""
     rows = [b"line %d" % i for i in range(20000)]
