@@ -347,10 +347,10 @@ items(void)
 }
 
 static void
-add_deltas(struct rig *r, const struct flow_result *res)
+add_deltas(struct rig *r, const struct flow_delta *deltas, uint32_t n)
 {
-    for (uint32_t i = 0; i < res->n_deltas; i++) {
-        const struct flow_delta *d = &res->deltas[i];
+    for (uint32_t i = 0; i < n; i++) {
+        const struct flow_delta *d = &deltas[i];
 
         CU_ASSERT_FATAL(d->item < 256);
         if (!r->touched[d->item])
@@ -385,7 +385,7 @@ run_one(struct rig *r, const struct plan_graph *g, const struct plan_stage *st, 
         r->out_rows += res.out_rows;
         r->bad_rows += res.bad_rows;
         r->digest += res.digest;
-        add_deltas(r, &res);
+        add_deltas(r, res.deltas, res.n_deltas);
     }
     r->spill_bytes += res.spill_bytes;
     arena_fini(&a);
@@ -487,6 +487,13 @@ conf_set(void *arg, const char *key, const char *value, const char *origin)
 }
 
 static struct err *
+add(void *arg, const struct flow_delta *d, uint32_t n)
+{
+    add_deltas(arg, d, n);
+    return NULL;
+}
+
+static struct err *
 total(void *arg, uint32_t item, uint32_t op, td_slot_ *ret)
 {
     struct rig *r = arg;
@@ -530,7 +537,7 @@ rig_run(struct rig *r, int (*main)(td_job *, int, char **), void *arg)
     r->world = (struct flow_world){ .arg = r, .open_piece = open_piece, .open_output = open_output,
         .open_spill = open_spill, .open_runs = open_runs, .log = log_line, .die = die, .progress = progress,
         .codecs = codecs, .streams = streams, .text = &lines };
-    r->job = (struct job_world){ r, act, open_result, conf, conf_set, total, say };
+    r->job = (struct job_world){ r, act, open_result, conf, conf_set, total, add, say };
     now = r;
     rig_arg = arg;
     job_run(&r->job, &r->world, &it, main, 1, argv, &r->status);

@@ -14,9 +14,12 @@ pair_of(td_task *t, td_u64 k)
 }
 TD_MAP(pair_of, u64, u64_u64);
 
+TD_COUNTER(folds);
+
 static td_u64
 add(td_task *t, td_u64 a, td_u64 b)
 {
+    td_add(t, folds, 1);
     return a + b;
 }
 TD_REDUCE(add, u64);
@@ -49,7 +52,7 @@ static int
 ranges_job(td_job *j, int argc, char **argv)
 {
     uint64_t parts = *(uint64_t *)rig_arg, n;
-    const uint64_t lo[] = { 0, 5, 10, UINT64_MAX - 3000 }, hi[] = { 1, 5, 5000, UINT64_MAX };
+    const uint64_t lo[] = { 0, 5, 10, UINT64_MAX - 3000 }, hi[] = { 1, 3, 5000, UINT64_MAX };
 
     for (int i = 0; i < 4; i++) {
         td_ds *d = td_range(j, lo[i], hi[i], .partitions = (uint32_t)parts);
@@ -302,6 +305,7 @@ reduce_job(td_job *j, int argc, char **argv)
     if (td_reduce(td_range(j, 0, 10000, .partitions = 9), add, &sum))
         return 1;
     EQ_U64(sum, 49995000);
+    EQ_U64(td_total(j, folds), 9999); /* in the tasks and in main */
     if (td_reduce(td_map(td_range(j, 0, 10000, .partitions = 9), stars), longer, &s))
         return 1;
     EQ_U64(s.n, 299);
@@ -412,7 +416,7 @@ mistakes_job(td_job *j, int argc, char **argv)
     case 8: n = td_sort_by_key(n); break;
     case 9: return td_save_text(n, "");
     case 10: return td_reduce(td_map(n, pair_of), add, &c);
-    case 11: return td_count(td_range(j, 5, 4), &c);
+    case 11: n = td_block_files(j, u64, ""); break;
     case 12: td_conf_set(j, "taskd.x", "1"); return 0;
     }
     n = td_map(td_map(n, pair_of), pair_of);
@@ -431,7 +435,7 @@ mistakes(void)
         "td_sum_by_key needs values that are numbers, the dataset holds str_str",
         "longer() folds str, the dataset's values are u64", "td_sort_by_key needs pairs, the dataset holds u64",
         "saving needs a path", "add() folds u64, the dataset holds u64_u64",
-        "range from 5 ends before it, at 4", "\"taskd.x\" can't be set after the first dataset was made",
+        "td_block_files needs a path", "\"taskd.x\" can't be set after the first dataset was made",
     };
 
     for (int i = 0; i < 13; i++) {

@@ -40,12 +40,33 @@ node_partition(const struct stage *s, uint32_t node, uint32_t partition)
 {
     const struct plan_branch *b = plan_branch_of(&s->plan, partition);
 
-    if (node & FLOW_MAP_SIDE)
+    if (node & (FLOW_MAP_SIDE | FLOW_ACTION))
         return partition;
     for (uint32_t i = 0; i < b->n_ops; i++)
         if (b->ops[i] == node)
             return partition - b->op_first[i];
     return partition - b->first;
+}
+
+void
+driver__accs_add(struct accs *m, const struct flow_delta *d)
+{
+    uint32_t k = 0;
+
+    while (k < m->n && m->v[k].item != d->item)
+        k++;
+    if (k == m->n) {
+        if (m->n == m->cap) {
+            m->cap = m->cap ? m->cap * 2 : 8;
+            m->v = realloc(m->v, m->cap * sizeof *m->v);
+            if (!m->v)
+                abort();
+        }
+        m->v[m->n].item = d->item;
+        m->v[m->n].op = d->op;
+        m->v[m->n++].v = flow_delta_zero(d->op);
+    }
+    flow_delta_merge(m->v[k].op, &m->v[k].v, d->v);
 }
 
 void
@@ -56,27 +77,13 @@ driver__accs_merge(struct accs *m, const struct stage *s, uint32_t partition, co
 
     for (uint32_t i = 0; i < r->n_deltas; i++) {
         const struct flow_delta *d = &r->deltas[i];
-        uint32_t k;
 
         if (i == 0 || d->node != last) /* the deltas of a node lie side by side */
             fresh = seen_add(m, d->node, node_partition(s, d->node, partition));
         last = d->node;
         if (!fresh)
             continue;
-        for (k = 0; k < m->n && m->v[k].item != d->item; k++)
-            ;
-        if (k == m->n) {
-            if (m->n == m->cap) {
-                m->cap = m->cap ? m->cap * 2 : 8;
-                m->v = realloc(m->v, m->cap * sizeof *m->v);
-                if (!m->v)
-                    abort();
-            }
-            m->v[m->n].item = d->item;
-            m->v[m->n].op = d->op;
-            m->v[m->n++].v = flow_delta_zero(d->op);
-        }
-        flow_delta_merge(m->v[k].op, &m->v[k].v, d->v);
+        driver__accs_add(m, d);
     }
 }
 

@@ -86,6 +86,8 @@ struct err *driver__output_end(struct driver *d, struct output *o, bool ok);
 
 /* accs.c */
 void driver__accs_merge(struct accs *m, const struct stage *s, uint32_t partition, const struct flow_result *r);
+/* One addition, without asking where it comes from. */
+void driver__accs_add(struct accs *m, const struct flow_delta *d);
 td_slot_ driver__accs_total(const struct accs *m, uint32_t item, uint32_t op);
 void driver__accs_fini(struct accs *m);
 #endif

@@ -227,6 +227,21 @@ on_total(struct driver *d, struct frame *f)
     buf_fini(&b);
 }
 
+static void
+on_add(struct driver *d, struct frame *f)
+{
+    struct get g = GET_OF(f->p, f->n);
+    struct arena a = { 0 };
+    struct flow_delta *v;
+    uint32_t n;
+
+    wire_get_deltas(&g, &a, &v, &n);
+    for (uint32_t i = 0; !g.bad && i < n; i++)
+        driver__accs_add(&d->accs, &v[i]);
+    reply(d, f->id, g.bad ? err_new(ERR_CORRUPT, "additions to accumulators are malformed") : NULL, NULL);
+    arena_fini(&a);
+}
+
 void
 driver__main_frame(struct driver *d, struct frame *f)
 {
@@ -242,6 +257,7 @@ driver__main_frame(struct driver *d, struct frame *f)
     case WIRE_CONF: on_conf(d, f); break;
     case WIRE_CONF_SET: on_conf_set(d, f); break;
     case WIRE_TOTAL: on_total(d, f); break;
+    case WIRE_ADD: on_add(d, f); break;
     case WIRE_MAIN_DONE: driver__end(d, (int)get_u32(&g), NULL); break;
     default: driver__end(d, 1, err_new(ERR_USER, "the job's main wrote nonsense to the driver"));
     }

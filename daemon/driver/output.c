@@ -1,7 +1,7 @@
 /*
  * output -- a directory of results.
  *
- *   DIR/_temporary/part-00003.1     attempt 1 of partition 3, being written
+ *   DIR/_temporary/s7-part-00003.1  attempt 1 of partition 3 in stage 7, being written
  *   DIR/part-00003                  accepted: renamed, so a reader never sees half a file
  *   DIR/_SUCCESS                    all partitions are there
  *

@@ -22,7 +22,7 @@ executor_output_path(const struct executor *x, uint32_t stage, uint32_t partitio
     const struct executor__stage *s = executor__stage_of(x, stage);
 
     if (s && s->dir)
-        buf_printf(out, "%s/_temporary/part-%05u%s.%u", s->dir, partition, s->suffix, attempt);
+        buf_printf(out, "%s/_temporary/s%u-part-%05u%s.%u", s->dir, stage, partition, s->suffix, attempt);
     else
         buf_printf(out, "%s/s%u-p%u-a%u", x->o.scratch, stage, partition, attempt);
 }
@@ -47,7 +47,7 @@ open_piece(struct executor *x, const struct wire_open *o, struct reply *r)
     if (!s || o->index >= s->n)
         return NULL;
     const struct plan_piece *p = &s->pieces[o->index];
-    int fd = open(p->path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    int fd = open(p->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK); /* a FIFO by now? */
     if (fd < 0)
         return err_errno(errno, "opening input \"%s\"", p->path);
     if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {

@@ -86,11 +86,23 @@ total(void *arg, uint32_t item, uint32_t op, td_slot_ *ret)
     return NULL;
 }
 
+static struct err *
+add(void *arg, const struct flow_delta *d, uint32_t n)
+{
+    struct runner *r = arg;
+    struct frame f;
+    struct get g;
+
+    r->out.n = 0;
+    wire_put_deltas(&r->out, d, n);
+    return n ? runner__call(r, WIRE_ADD, &r->out, &f, &g) : NULL;
+}
+
 _Noreturn void
 runner__main(struct runner *r)
 {
     struct job_world w = { .arg = r, .act = act, .open_result = open_result, .conf = conf, .conf_set = conf_set,
-                           .total = total, .say = r->world.log };
+                           .total = total, .add = add, .say = r->world.log };
     struct flow_items items = { r->image.items, r->image.nitems };
     struct frame f;
     int status = 1;

@@ -94,7 +94,6 @@ scratch_make(struct submit *s)
 
     if (!dir[0])
         dir = getenv("TMPDIR") && getenv("TMPDIR")[0] ? getenv("TMPDIR") : "/tmp";
-    TRY_OR(file_mkdirs(dir, 0700), "taskd.local.dir");
     if (dir[0] != '/' && !(cwd = getcwd(NULL, 0)))
         return err_errno(errno, "finding the current directory");
     s->scratch = arena_printf(&s->a, "%s%s%s/taskd-%u-%d-%llx", cwd ? cwd : "", cwd ? "/" : "", dir, (unsigned)getuid(),

@@ -184,6 +184,10 @@ reduce(struct job *j, struct plan_action *a, const struct ds *d, const td_fn *f,
 
             *s = flow__str_copy(&j->a, s->p, s->n);
         }
+        if (!e) {
+            flow__deltas(&run);
+            e = j->w->add(j->w->arg, res.deltas, res.n_deltas);
+        }
         flow__user_free(u);
     }
     rows_give(r, &t);

@@ -39,7 +39,16 @@ out_own(td_out *o, const char *p, size_t n)
 {
     struct op *op = op_of(o);
 
-    return copy_into(&op->own[op->cur], p, n);
+    if (n > BLOCK_RAW_MAX) { /* or no length at all */
+        td_bad_at_(&op->u->t, 1, op->u->fn->i.file, (int)op->u->fn->i.line,
+                   "a string of %zu bytes was emitted: more than a block can hold", n);
+        n = 0;
+    }
+    td_str s = copy_into(&op->own[op->cur], p, n);
+
+    if (op->own[op->cur].held > FLOW_KEEP)
+        o->cap = o->n + 1; /* this row is the last: what is held is handed on behind it */
+    return s;
 }
 
 static size_t
@@ -73,6 +82,7 @@ keep_tail(struct op *op, uint32_t done)
     op->cur ^= 1;
     o->n = left;
     o->mark = 0;
+    o->cap = FLOW_ROWS;
 }
 
 static void

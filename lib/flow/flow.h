@@ -39,6 +39,7 @@ enum {
     FLOW_READ = 256 << 10,
 #endif
     FLOW_MAP_SIDE = 1u << 31, /* set in flow_delta.node for what a fold added on the map side */
+    FLOW_ACTION = 1u << 30,   /* set there for what the function of an action added; the rest is its stage */
 };
 
 /* A part of an input file. */

@@ -144,6 +144,9 @@ host_source(td_job *tj, int op, const char *path, const void *data, uint64_t lo,
     struct job *j = of(tj);
     struct plan_node n = { .op = ops[op], .fn = PLAN_NO_FN, .out = { ty->key, ty->val }, .lo = lo, .hi = hi };
 
+    if (op == TD_OP_RANGE && hi < lo)
+        n.hi = lo; /* empty, as Spark's */
+
     j->has_ds = true;
     set_opts(j, &n, o, names[op], file, line);
     if ((op == TD_OP_TEXT || op == TD_OP_BLOCKS) && (!path || !path[0]))

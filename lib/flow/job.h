@@ -23,6 +23,8 @@ struct job_world {
     struct err *(*conf)(void *arg, const char *key, struct arena *a, const char **ret); /* NULL: not set */
     struct err *(*conf_set)(void *arg, const char *key, const char *value, const char *origin);
     struct err *(*total)(void *arg, uint32_t item, uint32_t op, td_slot_ *ret);
+    /* What a function added to accumulators here, in main's process. */
+    struct err *(*add)(void *arg, const struct flow_delta *d, uint32_t n);
     void (*say)(void *arg, int level, const char *file, int line, const char *text);
 };
 /* Runs the module's main with its arguments; *ret_status is what it returned.  An error it ignored makes the

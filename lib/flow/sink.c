@@ -162,7 +162,7 @@ reduce_new(struct flow_run *r, struct sink *k)
     k->sink = (struct flow_sink){ reduce_push, reduce_finish, sink_free };
     if (k->schema.val)
         return err_new(ERR_INPUT, "td_reduce takes single values; give pairs to td_reduce_by_key");
-    k->user = flow__user(r, plan_node(r->task->nodes, r->task->stage->node), r->task->stage->fn, r->task->stage->node, &e);
+    k->user = flow__user(r, plan_node(r->task->nodes, r->task->stage->node), r->task->stage->fn, FLOW_ACTION | r->task->stage->id, &e);
     return e;
 }
 

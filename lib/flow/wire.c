@@ -80,6 +80,34 @@ wire_get_open(struct get *g, struct wire_open *o)
 }
 
 void
+wire_put_deltas(struct buf *b, const struct flow_delta *d, uint32_t n)
+{
+    put_u32(b, n);
+    for (uint32_t i = 0; i < n; i++) {
+        put_u32(b, d[i].node);
+        put_u32(b, d[i].item);
+        put_u8(b, (uint8_t)d[i].op);
+        put_u64(b, (uint64_t)d[i].v.i);
+    }
+}
+
+void
+wire_get_deltas(struct get *g, struct arena *a, struct flow_delta **ret_d, uint32_t *ret_n)
+{
+    uint32_t n = get_count(g, 17);
+    struct flow_delta *d = ARENA_ARRAY(a, struct flow_delta, n);
+
+    for (uint32_t i = 0; i < n; i++) {
+        d[i].node = get_u32(g);
+        d[i].item = get_u32(g);
+        d[i].op = get_u8(g);
+        d[i].v.i = (int64_t)get_u64(g);
+    }
+    *ret_d = d;
+    *ret_n = n;
+}
+
+void
 wire_put_done(struct buf *b, const struct wire_done *d)
 {
     const struct flow_result *r = &d->result;
@@ -94,13 +122,7 @@ wire_put_done(struct buf *b, const struct wire_done *d)
     }
     uint64_t n[] = { r->in_rows, r->in_bytes, r->out_rows, r->out_bytes, r->spill_bytes, r->bad_rows, r->digest };
     buf_put(b, n, sizeof n);
-    put_u32(b, r->n_deltas);
-    for (uint32_t i = 0; i < r->n_deltas; i++) {
-        put_u32(b, r->deltas[i].node);
-        put_u32(b, r->deltas[i].item);
-        put_u8(b, (uint8_t)r->deltas[i].op);
-        put_u64(b, (uint64_t)r->deltas[i].v.i);
-    }
+    wire_put_deltas(b, r->deltas, r->n_deltas);
 }
 
 struct err *
@@ -125,14 +147,7 @@ wire_get_done(const void *p, size_t n, struct arena *a, struct wire_done *d)
 
         for (size_t i = 0; i < sizeof to / sizeof to[0]; i++)
             *to[i] = get_u64(&g);
-        r->n_deltas = get_count(&g, 17);
-        r->deltas = ARENA_ARRAY(a, struct flow_delta, r->n_deltas);
-        for (uint32_t i = 0; i < r->n_deltas; i++) {
-            r->deltas[i].node = get_u32(&g);
-            r->deltas[i].item = get_u32(&g);
-            r->deltas[i].op = get_u8(&g);
-            r->deltas[i].v.i = (int64_t)get_u64(&g);
-        }
+        wire_get_deltas(&g, a, &r->deltas, &r->n_deltas);
     }
     if (g.bad || g.p != g.end) {
         err_free(d->err);

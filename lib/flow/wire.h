@@ -28,6 +28,7 @@ enum wire_type {
     WIRE_CONF,       /* str key -> u8 known, str value */
     WIRE_CONF_SET,   /* str key, value, origin */
     WIRE_TOTAL,      /* u32 item, u32 op -> u64 bits */
+    WIRE_ADD,        /* deltas: main's own additions to accumulators */
     WIRE_MAIN_DONE,  /* u32 exit status; no reply */
 };
 
@@ -65,6 +66,9 @@ void wire_put_err(struct buf *b, const struct err *e);
 struct err *wire_get_err(struct get *g);
 void wire_put_open(struct buf *b, const struct wire_open *o);
 struct err *wire_get_open(struct get *g, struct wire_open *ret) MUST_USE;
+void wire_put_deltas(struct buf *b, const struct flow_delta *d, uint32_t n);
+/* *ret_d lives in a; a malformed one makes g bad. */
+void wire_get_deltas(struct get *g, struct arena *a, struct flow_delta **ret_d, uint32_t *ret_n);
 void wire_put_done(struct buf *b, const struct wire_done *d);
 /* The deltas live in a. */
 struct err *wire_get_done(const void *p, size_t n, struct arena *a, struct wire_done *ret) MUST_USE;

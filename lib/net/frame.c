@@ -227,9 +227,11 @@ parse(struct frame_chan *c, size_t r, int flags, struct frame *ret)
 {
     struct head h;
 
-    if (flags & (MSG_TRUNC | MSG_CTRUNC) || r < sizeof h)
-        return err_new(ERR_CORRUPT, "a frame is malformed: %s",
-                       flags & MSG_CTRUNC ? "not all of its descriptors came" : "wrong packet size");
+    if (flags & MSG_CTRUNC)
+        return err_hint(err_new(ERR_LIMIT, "not all descriptors of a frame came: the process has no more to spare"),
+                        "Raise the limit on open files (ulimit -n).");
+    if (flags & MSG_TRUNC || r < sizeof h)
+        return err_new(ERR_CORRUPT, "a frame is malformed: wrong packet size");
     memcpy(&h, c->rx, sizeof h);
     if (h.flags & ~FRAME_MEMFD || h.nfds != c->ngot)
         return err_new(ERR_CORRUPT, "a frame is malformed: flags %u, %u descriptors announced, %d came",

@@ -112,7 +112,7 @@ typedef struct td_batch {
 enum { TD_B_TEXT = 1 };
 
 struct td_out {
-    uint32_t n, cap;        /* rows held, room for */
+    uint32_t n, cap;        /* rows held, room for; own() may lower cap to n + 1 */
     void *col[2];           /* the columns being filled: td_T * */
     uintptr_t lo;           /* strings in [lo, lo + span) stay where they are; others are copied */
     size_t span;
@@ -251,7 +251,8 @@ TD_PAIRS_(u64, TD_K_U64) TD_PAIRS_(i64, TD_K_I64) TD_PAIRS_(f64, TD_K_F64) TD_PA
  *   TD_REDUCE(fn, T)              td_T   fn(td_task *, td_T, td_T)                 associative and commutative
  *   TD_GROUP(fn, K, V, OUT)       void   fn(td_task *, td_K, td_iter_V *, td_out_OUT *)   all values of a key
  *   TD_MAP_BATCH(fn, IN, OUT)     int    fn(td_task *, const td_batch *, td_out_OUT *)    columns; 0 is success
- *   TD_MAP_TEXT(fn, OUT)          int    fn(td_task *, td_str lines, td_out_OUT *) whole lines, not cut; 0 is success
+ *   TD_MAP_TEXT(fn, OUT)          int    fn(td_task *, td_str lines, td_out_OUT *) whole lines, neither cut nor
+ *                                 counted (they are not in input_records); 0 is success
  *
  * Options follow as designated initialisers: TD_MAP(fn, str, str, .state_size = sizeof(struct s), .setup = f).
  * Your function is inlined into a loop over a batch that these macros generate here, in your file. */
@@ -316,7 +317,7 @@ TD_COLD_ bool td_reject_(td_task *t, td_out *o);
         TD_TRY_                                                                                      \
         for (uint32_t i = 0, n = b->n; i < n;) {                                                       \
             uint32_t j = o->n, room = o->cap - j, end = i + (room < n - i ? room : n - i);             \
-            for (; i < end; i++) {                                                                   \
+            for (; i < end && j < o->cap; i++) {                                                      \
                 t->row = i;                                                                          \
                 t->undo_n = 0;                                                                       \
                 body;                                                                                \
@@ -329,7 +330,7 @@ TD_COLD_ bool td_reject_(td_task *t, td_out *o);
                 }                                                                                    \
             }                                                                                        \
             o->n = o->mark = j;                                                                      \
-            if (j == o->cap)                                                                         \
+            if (j >= o->cap)                                                                         \
                 o->full(o);                                                                          \
         }                                                                                            \
         return 0;                                                                                    \
@@ -450,7 +451,7 @@ TD_INLINE_ void td_flush(td_out *o)
 
 /* This record is bad.  The dataset's .on_bad decides: TD_FAIL (default) fails the attempt, TD_SKIP drops the
  * record, counts it, and takes back what it emitted and added to accumulators.  Return right after it.
- * A record must be found bad before it has emitted more than a whole batch (1024 rows).  In a batch or text
+ * A record must be found bad before it has emitted more than a whole batch (1024 rows, or 1 MiB of new strings).  In a batch or text
  * function there is no "record": the call is counted, and you emit or add nothing for what you reject. */
 #define td_bad(t, ...) td_bad_at_(t, 0, __FILE__, __LINE__, __VA_ARGS__)
 /* This attempt fails, with your sentence.  It is tried again (taskd.task.maxFailures). */
@@ -909,7 +910,8 @@ TD_COLD_ TD_PRINTF_(5, 6) void td_say_at_(td_job *j, int level, const char *file
  *
  * TD_PLUGIN("name", "version", job): once per shared object, at the end of one file.
  *   int job(td_job *, int argc, char **argv)    argv[0] is the module; the rest is what follows it on the
- *   command line.  0 is success, 2 a usage error, anything else a failed job. */
+ *   command line.  0 is success, 2 a usage error, anything else a failed job; and a job in which an action failed
+ *   has failed, whatever job() says of it. */
 #if defined(__AVX512BW__) && defined(__AVX512VL__)
 #define TD_ISA_ 4
 #elif defined(__AVX2__) && defined(__BMI2__)
