@@ -105,7 +105,7 @@ def case_grep(t):
 
 def case_sort(t):
     r = random.Random(9)
-    lines = [bytes(r.choice(b"abc\x00\x80\xff xyz") for _ in range(r.randint(0, 30))) for _ in range(20000)]
+    lines = [bytes(r.choice(b"abc\x00\x80\xff xyz") for _ in range(r.randint(0, 30))) for _ in range(t.few(20000))]
     t.file("in.txt", b"".join(line + b"\n" for line in lines))
     for i, m in enumerate(MASTERS):
         t.ok("sort", "in.txt", "out%d" % i, master=m)
@@ -131,7 +131,7 @@ def pairs(n, keys, seed=2):
 
 
 def case_wide_operators(t):
-    kv = pairs(20000, 3000)
+    kv = pairs(t.few(20000), 3000)
     lines = ["%s %d" % p for p in kv]
     t.file("in.txt", "\n".join(lines) + "\n")
     groups = collections.defaultdict(list)
@@ -160,7 +160,7 @@ def case_wide_operators(t):
 
 
 def case_same_bytes_with_any_number_of_runners(t):
-    t.file("in.txt", "\n".join("%s %d" % p for p in pairs(30000, 5000)) + "\n")
+    t.file("in.txt", "\n".join("%s %d" % p for p in pairs(t.few(30000), 5000)) + "\n")
 
     def parts(out):
         return [open(os.path.join(t.path(out), n), "rb").read() for n in sorted(os.listdir(t.path(out)))]

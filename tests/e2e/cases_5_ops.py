@@ -32,7 +32,7 @@ def run(t, verb, arg, out, master, memory):
 
 
 def case_chain_of_two_sorts_and_a_count(t):
-    lines = words_of(1, 6000)
+    lines = words_of(1, t.few(6000))
     t.file("in", "\n".join(lines) + "\n")
     count = collections.Counter(w for line in lines for w in line.split() if len(w) > 2)
     rows = sorted(((n, w.encode()) for w, n in count.items()), key=lambda r: (-r[0], r[1]))
@@ -46,7 +46,7 @@ def case_chain_of_two_sorts_and_a_count(t):
 
 
 def case_group_of_a_batch_function(t):
-    lines = words_of(2, 8000)
+    lines = words_of(2, t.few(8000))
     t.file("in", "\n".join(lines) + "\n")
     groups = collections.defaultdict(lambda: [0, 0])
     for line in lines:
@@ -59,11 +59,11 @@ def case_group_of_a_batch_function(t):
         r = run(t, "group", "in", "out" + tag, master, memory)
         assert t.rows("out" + tag) == want, tag
         assert r.summary["accumulators"]["groups"] == len(groups), r.summary
-        assert (r.summary["spill_bytes"] > 0) == (memory != "1g"), r.summary
+        assert t.config.hostile or (r.summary["spill_bytes"] > 0) == (memory != "1g"), r.summary
 
 
 def case_reduce_of_strings(t):
-    lines = words_of(3, 8000)
+    lines = words_of(3, t.few(8000))
     t.file("in", "\n".join(lines) + "\n")
     best = {}
     for line in lines:
@@ -78,7 +78,7 @@ def case_reduce_of_strings(t):
 def case_sums_of_reals(t):
     r = random.Random(4)
     keys = ["-0", "0", "nan", "inf", "-inf", "1e300"] + ["%d.5" % i for i in range(3000)]
-    rows = [(r.choice(keys), r.uniform(-1e6, 1e6)) for _ in range(40000)]
+    rows = [(r.choice(keys), r.uniform(-1e6, 1e6)) for _ in range(t.few(40000))] + [(k, 1.0) for k in keys]
     t.file("in", "".join("%s %r\n" % p for p in rows) + "this is bad\n")
     sums = collections.defaultdict(float)
     for k, v in rows:
@@ -97,7 +97,7 @@ def case_sums_of_reals(t):
 
 
 def case_a_hundred_thousand_constants(t):
-    n = 100003
+    n = t.few(100003)
     want = [b"%d\trow-%d" % (k, i) for k, i in sorted((i * 7919 % n, i) for i in range(n))]
     for master, memory, tag in ways(t, quick=True):
         r = run(t, "from", str(n), "out" + tag, master, memory)
@@ -132,7 +132,7 @@ def case_take_runs_few_partitions(t):
 
 
 def case_accumulators_count_once_in_many_actions(t):
-    lines = words_of(6, 4000)
+    lines = words_of(6, t.few(4000))
     t.file("in", "\n".join(lines) + "\n")
     all_words = [w for line in lines for w in line.split()]
     different = len(set(all_words))
@@ -160,7 +160,7 @@ def case_keys_set_by_the_job(t):
 
 
 def case_sort_by_key_is_stable(t):
-    lines = words_of(7, 5000)
+    lines = words_of(7, t.few(5000))
     t.file("in", "\n".join(lines) + "\n")
     want = [b"%d\t%s" % (len(w), w.encode()) for w in sorted((w for line in lines for w in line.split()), key=len)]
     for master, memory, tag in ways(t):
