@@ -124,6 +124,10 @@ struct block_entry {
 MUST_USE struct err *block_run_open(int fd, const char *name, const struct block_codec *const *codecs,
                                     struct block_run **ret);
 void block_run_close(struct block_run *r); /* NULL is allowed; after its cursors */
+/* One more owner: it is gone when each has closed it.  Several cursors then share one footer and one descriptor. */
+struct block_run *block_run_ref(struct block_run *r);
+/* The descriptor is the run's own from now on: closed with it. */
+void block_run_own_fd(struct block_run *r);
 struct block_schema block_run_schema(const struct block_run *r);
 const struct block_run_info *block_run_totals(const struct block_run *r);
 uint32_t block_run_count(const struct block_run *r);

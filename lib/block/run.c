@@ -9,6 +9,8 @@
 enum { ENTRY_MIN = 16, ENTRY_MAX = 16 + 1 + BLOCK_FIRST_MAX };
 
 struct block_run {
+    unsigned refs;
+    bool own_fd;
     int fd;
     char *name;
     const struct block_codec *const *codecs;
@@ -129,6 +131,7 @@ block_run_open(int fd, const char *name, const struct block_codec *const *codecs
 
     if (!r || !(r->name = strdup(name)))
         abort();
+    r->refs = 1;
     r->fd = fd;
     r->codecs = codecs;
     struct err *e = read_footer(r);
@@ -142,12 +145,27 @@ block_run_open(int fd, const char *name, const struct block_codec *const *codecs
 void
 block_run_close(struct block_run *r)
 {
-    if (!r)
+    if (!r || --r->refs)
         return;
+    if (r->own_fd)
+        file_close(&r->fd);
     free(r->footer);
     free(r->entry);
     free(r->name);
     free(r);
+}
+
+struct block_run *
+block_run_ref(struct block_run *r)
+{
+    r->refs++;
+    return r;
+}
+
+void
+block_run_own_fd(struct block_run *r)
+{
+    r->own_fd = true;
 }
 
 struct block_schema

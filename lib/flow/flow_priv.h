@@ -99,7 +99,7 @@ struct flow_spills {
     struct block_schema schema;
     bool by_key, descending;
     uint32_t n, cap;
-    struct { int fd; struct block_run_info info; } *run;
+    struct { int fd; unsigned level; struct block_run_info info; } *run;
 };
 struct err *flow__spill_begin(struct flow_spills *s, struct block_writer **ret_w);
 struct err *flow__spill_end(struct flow_spills *s, struct block_writer **take);

@@ -9,7 +9,8 @@ enum {
 #ifdef TASKD_HOSTILE
     RUNS_MAX = 4,
 #else
-    RUNS_MAX = 64, /* so many are merged into one: bounds descriptors and the memory of the last merge */
+    RUNS_MAX = 64, /* so many neighbours of one level are merged into one of the next: bounds descriptors and the
+                      memory of the last merge, and every row is moved once a level */
 #endif
 };
 
@@ -35,6 +36,7 @@ writer_open(struct flow_spills *s, struct block_writer **ret_w)
         return e;
     }
     s->run[s->n].fd = fd;
+    s->run[s->n].level = 0;
     return NULL;
 }
 
@@ -97,28 +99,49 @@ to_writer(void *arg, const struct block_cols *rows, const uint8_t *same)
     return block_put(arg, rows, 0, rows->n);
 }
 
+/* The last runs, those of one level, begin here. */
+static uint32_t
+tail(const struct flow_spills *s)
+{
+    uint32_t i = s->n;
+
+    while (i > 0 && s->run[i - 1].level == s->run[s->n - 1].level)
+        i--;
+    return i;
+}
+
 bool
 flow__spill_many(const struct flow_spills *s)
 {
-    return s->n >= RUNS_MAX;
+    return s->n - tail(s) >= RUNS_MAX;
 }
 
-struct err *
-flow__spill_collapse(struct flow_spills *s)
+/* The runs from `from` on become one. */
+static struct err *
+collapse(struct flow_spills *s, uint32_t from)
 {
     struct block_writer *w;
     uint32_t n = s->n;
 
     TRY(writer_open(s, &w));
-    struct err *e = merge_range(s, 0, n, to_writer, w);
+    struct err *e = merge_range(s, from, n, to_writer, w);
     if (e) {
         block_writer_abandon(&w);
         file_close(&s->run[n].fd);
         return e;
     }
+    s->run[n].level = s->run[from].level + 1;
     TRY(writer_close(s, &w));
-    s->run[0] = s->run[n];
-    s->n = 1;
+    s->run[from] = s->run[n];
+    s->n = from + 1;
+    return NULL;
+}
+
+struct err *
+flow__spill_collapse(struct flow_spills *s)
+{
+    while (flow__spill_many(s))
+        TRY(collapse(s, tail(s)));
     return NULL;
 }
 

@@ -87,9 +87,8 @@ read_samples(const struct shuffle_opts *o, struct samples *s, struct arena *a)
     for (uint32_t map = 0; map < o->maps; map++) {
         struct arena names = { 0 };
         struct block_run *r = NULL;
-        const char *name;
         int fd = -1;
-        struct err *e = shuffle__open_map(o, map, &names, &fd, &name, &r);
+        struct err *e = shuffle__open_map(o, map, &names, &fd, &r);
 
         if (!e) {
             take_samples(s, r, o->maps, a);

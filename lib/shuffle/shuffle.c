@@ -1,8 +1,6 @@
 /* shuffle -- see shuffle.h */
 #include "shuffle/shuffle_priv.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 
 #include "base/file.h"
@@ -31,8 +29,7 @@ check(const struct shuffle_opts *o, const struct block_run *r, const char *name)
 }
 
 struct err *
-shuffle__open_map(const struct shuffle_opts *o, uint32_t map, struct arena *a, int *ret_fd, const char **ret_name,
-                  struct block_run **ret)
+shuffle__open_map(const struct shuffle_opts *o, uint32_t map, struct arena *a, int *ret_fd, struct block_run **ret)
 {
     struct block_run *r = NULL;
     char *name = NULL;
@@ -51,38 +48,26 @@ shuffle__open_map(const struct shuffle_opts *o, uint32_t map, struct arena *a, i
         return shuffle__blame(e, o, map);
     }
     *ret_fd = fd;
-    *ret_name = name;
     *ret = r;
     return NULL;
 }
 
-/* A run of the file's blocks [from, to), in a set of its own descriptor. */
+/* The file's blocks [from, to), of which the set gets a share of the file. */
 static struct err *
-add_run(const struct shuffle_opts *o, const struct block_run *whole, int whole_fd, const char *name, uint32_t from,
-        uint32_t to, struct merge_set *into, uint64_t *bytes)
+add_blocks(struct block_run *whole, uint32_t from, uint32_t to, struct merge_set *into, uint64_t *bytes)
 {
-    struct block_run *r;
-
     if (from == to)
         return NULL;
     for (uint32_t i = from; i < to; i++)
         *bytes += block_run_entry(whole, i)->bytes;
-    int fd = fcntl(whole_fd, F_DUPFD_CLOEXEC, 3);
-    if (fd < 0)
-        return err_errno(errno, "opening \"%s\" once more", name);
-    struct err *e = block_run_open(fd, name, o->codecs, &r);
-    if (e) {
-        file_close(&fd);
-        return e;
-    }
     /* Not blamed on this map: a pass over the ones before may fail here, and names its file. */
-    return merge_set_add(into, r, fd, from, to);
+    return merge_set_add(into, block_run_ref(whole), -1, from, to);
 }
 
 /* A sort's map output holds one run after the other, each as a "partition" of the file, in the order of their rows. */
 static struct err *
-add_sorted(const struct shuffle_opts *o, const struct block_run *r, int fd, const char *name,
-           const struct merge_bound *b, struct merge_set *into, uint64_t *bytes)
+add_sorted(const struct shuffle_opts *o, struct block_run *r, const struct merge_bound *b, struct merge_set *into,
+           uint64_t *bytes)
 {
     uint32_t n = block_run_count(r), runs = n ? block_run_entry(r, n - 1)->partition + 1 : 0;
 
@@ -91,7 +76,7 @@ add_sorted(const struct shuffle_opts *o, const struct block_run *r, int fd, cons
 
         block_run_partition(r, k, &from, &to);
         shuffle__blocks(o, r, b, &from, &to);
-        TRY(add_run(o, r, fd, name, from, to, into, bytes));
+        TRY(add_blocks(r, from, to, into, bytes));
     }
     return NULL;
 }
@@ -103,23 +88,19 @@ add_map(const struct shuffle_opts *o, uint32_t map, const struct merge_bound *b,
     struct arena names = { 0 };
     struct block_run *r = NULL;
     uint32_t from, to;
-    const char *name;
     int fd = -1;
-    struct err *e = shuffle__open_map(o, map, &names, &fd, &name, &r);
+    struct err *e = shuffle__open_map(o, map, &names, &fd, &r);
 
-    if (e) {
-        arena_fini(&names);
-        return e;
-    }
+    arena_fini(&names);
+    TRY(e);
+    block_run_own_fd(r);
     if (o->merge.by_key) {
-        e = add_sorted(o, r, fd, name, b, into, bytes);
+        e = add_sorted(o, r, b, into, bytes);
     } else {
         block_run_partition(r, o->partition, &from, &to);
-        e = add_run(o, r, fd, name, from, to, into, bytes);
+        e = add_blocks(r, from, to, into, bytes);
     }
     block_run_close(r);
-    file_close(&fd);
-    arena_fini(&names);
     return e;
 }
 
@@ -155,9 +136,8 @@ read_map(const struct shuffle_opts *o, uint32_t map)
     struct block_cursor *c = NULL;
     struct block_cols cols = { .n = 1 };
     struct block_run *r = NULL;
-    const char *name;
     int fd = -1;
-    struct err *e = shuffle__open_map(o, map, &names, &fd, &name, &r);
+    struct err *e = shuffle__open_map(o, map, &names, &fd, &r);
 
     if (!e)
         e = block_cursor_open(r, 0, block_run_count(r), &c);

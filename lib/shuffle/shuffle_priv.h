@@ -5,7 +5,7 @@
 
 /* Opens the output of a map and checks that it is what this exchange wants.  The name lives in a. */
 struct err *shuffle__open_map(const struct shuffle_opts *o, uint32_t map, struct arena *a, int *ret_fd,
-                              const char **ret_name, struct block_run **ret) MUST_USE;
+                              struct block_run **ret) MUST_USE;
 /* The sentence that every error of a map output gets on top. */
 struct err *shuffle__blame(struct err *e, const struct shuffle_opts *o, uint32_t map) MUST_USE;
 
