@@ -140,7 +140,7 @@ refused(const void *p, size_t n, int copies, const char *words)
     NO_ERR(frame_pair(fds));
     NO_ERR(frame_open(fds[1], LIMIT, &c));
     raw(fds[0], p, n, 0, copies);
-    IS_ERR(frame_recv(c, &f), ERR_CORRUPT, words);
+    IS_ERR(frame_recv(c, &f), copies > FRAME_FDS + 1 ? ERR_LIMIT : ERR_CORRUPT, words);
     frame_close(c);
     close(fds[0]);
     EQ_U64(open_fds(), before);

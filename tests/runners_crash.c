@@ -189,8 +189,14 @@ crash_scribbles(void)
     load(&w, 0, bad_module(), 0);
     load(&w, 1, bad_module(), 0);
     call(&w, 0, "scribbles", "x");
-    run_until(&w, 1, 0);
-    CU_ASSERT(w.last >= 1 && w.last < 1000);
+    run_until(&w, 1, 1);
+    if (w.deaths) { /* the executor looked before the answer was written over the mess */
+        EQ_U64(w.death.why, RUNNER_GARBLED);
+        w.deaths = 0;
+        load(&w, 0, bad_module(), 0);
+    } else {
+        CU_ASSERT(w.last >= 1 && w.last < 1000);
+    }
     call(&w, 0, "scribbles_on", "x"); /* while it works: seen when the executor looks */
     loop_timer_start(w.l, &t, clock_mono_ns() + 20000000, nothing, NULL);
     run_until(&w, 0, 1);
