@@ -369,7 +369,8 @@ all_kinds(uint32_t rows, uint32_t keys, bool long_keys, uint64_t tiny)
             for (int v = 0; v < val_kinds((enum fold)f); v++) {
                 struct trial t = { .key = key, .val = val_kind((enum fold)f, v), .fold = (enum fold)f, .rows = rows,
                                    .keys = keys, .maps = 1 + (uint32_t)(seed % 3), .reduces = 1 + (uint32_t)(seed % 5),
-                                   .seed = seed++, .long_keys = long_keys };
+                                   .seed = seed, .long_keys = long_keys };
+                seed++;
                 make(&t);
                 uint64_t none = run(&t, 0, false);
 #ifndef TASKD_HOSTILE

@@ -202,8 +202,9 @@ sorts(uint32_t rows, uint64_t budget)
             for (int how = 0; how < 4; how++) {
                 struct trial t = { .key = key, .shape = shape, .pairs = how & 1, .descending = how >> 1, .rows = rows,
                                    .keys = shape % 2 ? rows / 20 + 1 : rows + 1, .maps = 1 + (uint32_t)(seed % 3),
-                                   .reduces = 1 + (uint32_t)(seed % 4), .seed = seed++ };
+                                   .reduces = 1 + (uint32_t)(seed % 4), .seed = seed };
 
+                seed++;
                 make(&t);
                 spilled += sort_with(&t, budget, seed % 8 == 0);
                 arena_fini(&t.a);

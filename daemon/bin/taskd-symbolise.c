@@ -60,21 +60,36 @@ call_site(Dwarf_Die *die, Dwarf_Die *cu, const char **ret_file, int *ret_line)
         *ret_line = (int)line;
 }
 
+/* The unit that pc belongs to.  libdw looks it up in .debug_aranges, which clang and rustc do not write: then by the
+ * ranges of the units themselves. */
+static Dwarf_Die *
+unit_of(Dwfl_Module *mod, Dwarf_Addr pc, Dwarf_Addr *ret_bias)
+{
+    Dwarf_Die *cu = dwfl_module_addrdie(mod, pc, ret_bias);
+
+    if (cu)
+        return cu;
+    while ((cu = dwfl_module_nextcu(mod, cu, ret_bias)))
+        if (dwarf_haspc(cu, pc - *ret_bias) > 0)
+            return cu;
+    return NULL;
+}
+
 /* The frames at pc by debug information; false: there is none. */
 static bool
 put_frames(int index, Dwfl_Module *mod, Dwarf_Addr pc)
 {
     Dwarf_Addr bias;
-    Dwarf_Die *cu = dwfl_module_addrdie(mod, pc, &bias), *scopes = NULL, *chain = NULL;
-    Dwfl_Line *src = dwfl_module_getsrc(mod, pc);
+    Dwarf_Die *cu = unit_of(mod, pc, &bias), *scopes = NULL, *chain = NULL;
     const char *file = NULL;
     int line = 0, shown = 0;
 
     if (!cu || dwarf_getscopes(cu, pc - bias, &scopes) <= 0)
         return false;
     int n = dwarf_getscopes_die(&scopes[0], &chain);
-    if (src)
-        file = dwfl_lineinfo(src, NULL, &line, NULL, NULL, NULL);
+    Dwarf_Line *src = dwarf_getsrc_die(cu, pc - bias);
+    if (src && dwarf_lineno(src, &line) == 0 && line > 0) /* 0: made from several lines */
+        file = dwarf_linesrc(src, NULL, NULL);
     for (int i = 0; i < n && shown < FRAMES_MAX; i++) {
         int tag = dwarf_tag(&chain[i]);
 
