@@ -100,9 +100,13 @@ crash_other_signals(void)
 void
 crash_heap_errors(void)
 {
-#if defined(__SANITIZE_ADDRESS__) /* it tells the story itself */
-    dies_of(bad_module(), "frees", 0, ERR_USER, "ended by _exit(1), partition 3");
-    return;
+#if defined(__SANITIZE_ADDRESS__) /* it tells the story itself, and ends as it was told to */
+    const char *options = getenv("ASAN_OPTIONS");
+
+    if (!options || !strstr(options, "abort_on_error=1")) {
+        dies_of(bad_module(), "frees", 0, ERR_USER, "ended by _exit(1), partition 3");
+        return;
+    }
 #endif
     dies_of(bad_module(), "frees", 0, ERR_USER, "signal 6 in frees() at runner_bad.c:63 (crash.so+0x");
 }
