@@ -164,6 +164,65 @@ shapes(void)
         }
 }
 
+/* ---- a batch function that writes the columns itself */
+
+static int
+columns(td_task *t, const td_batch *b, td_out_str_i64 *out)
+{
+    td_out *o = &out->o;
+
+    for (uint32_t i = 0; i < b->n; i++)
+        for (int k = 0; k < 3; k++) {
+            td_str s = td_load_str(b, i);
+
+            td_store_str_i64(o, o->n, (td_str_i64){ { s.p, s.n / (k + 1) }, k });
+            td_keep_str_i64(o, o->n);
+            if (++o->n == o->cap)
+                td_flush(o);
+        }
+    return 0;
+}
+TD_MAP_BATCH(columns, str, str_i64);
+
+static td_str
+word_map(td_task *t, td_u64 k)
+{
+    return word_of(k, td_tmp(t, 100));
+}
+TD_MAP(word_map, u64, str);
+
+static int
+columns_job(td_job *j, int argc, char **argv)
+{
+    td_rows rows;
+    uint64_t bad = 0;
+    char b[100];
+
+    if (td_collect(td_map_batch(td_map(td_range(j, 0, 5000), word_map), columns), &rows))
+        return 1;
+    EQ_U64(rows.n, 15000);
+    for (uint64_t i = 0; i < rows.n; i++) {
+        td_str s = word_of(i / 3, b), got_s = td_row_key(&rows, str, i);
+
+        s.n /= i % 3 + 1;
+        bad += !td_eq(s, got_s) || td_row_val(&rows, i64, i) != (int64_t)(i % 3);
+    }
+    EQ_U64(bad, 0);
+    td_rows_free(j, &rows);
+    return 0;
+}
+
+static void
+own_columns(void)
+{
+    for (int one = 0; one < 2; one++) {
+        struct rig r = { .one_record = one };
+
+        EQ_U64(rig_run(&r, columns_job, NULL), 0);
+        rig_fini(&r);
+    }
+}
+
 /* ---- strings that are views into the source, kept while a batch fills */
 
 static void
@@ -827,6 +886,7 @@ where(void)
 
 const struct unit_test flow_chain_tests[] = {
     { "chain.all_shapes", shapes },
+    { "chain.columns_written_by_the_author", own_columns },
     { "chain.views_into_the_source", views },
     { "chain.dropped_strings_are_not_kept", dropped_strings },
     { "chain.bad_records_skipped", bad_skipped },

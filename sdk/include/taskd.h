@@ -438,7 +438,8 @@ TD_COLD_ bool td_reject_(td_task *t, td_out *o);
         if (TD_UNLIKELY_(i_ + 1 == o_->cap))                                                          \
             o_->full(o_);                                                                            \
     } while (0)
-/* In batch and text functions that write out->o.col[] themselves: hands the full columns on; go on at out->o.n. */
+/* In batch and text functions that write out->o.col[] themselves: td_keep_TOKEN(&out->o, row) behind each row that
+ * holds strings; when out->o.n is out->o.cap, this hands the full columns on: go on at out->o.n. */
 TD_INLINE_ void td_flush(td_out *o)
 {
     o->mark = o->n;
