@@ -1,0 +1,38 @@
+/*
+ * proto -- messages between processes: control.proto, packed and unpacked with care.
+ *
+ * A sender appends items to a buf (proto_put) and hands the buf to a link; a receiver unpacks an envelope into an
+ * arena (proto_get), of which a message may take only so much: protobuf-c makes 44 bytes of heap out of one byte of
+ * empty sub-messages if it is let.  Items live as long as the arena.
+ *
+ * Strings from a message are NUL-terminated, may hold any bytes but NUL (one inside makes the envelope bad) and are
+ * never NULL; what they may be used for is the receiver's business.
+ *
+ * Owner: nobody, there is no state.  Threads: any.  Errors: ERR_CORRUPT what is no envelope, ERR_LIMIT.
+ */
+#ifndef PROTO_PROTO_H
+#define PROTO_PROTO_H
+#include "base/arena.h"
+#include "base/buf.h"
+#include "proto/control.pb-c.h"
+
+/* Goes up by one with every change of control.proto: both sides must have the same. */
+enum { PROTO_VERSION = 1 };
+/* Bytes that unpacking may take, a byte of message; and for any message. */
+enum { PROTO_GROWTH = 8, PROTO_SMALL = 16 << 10 };
+
+/* Appends an envelope with this one item. */
+void proto_put(struct buf *b, const Taskd__Item *item);
+struct err *proto_get(const void *p, size_t n, struct arena *a, Taskd__Envelope **ret) MUST_USE;
+
+/* e as a message; views into e and into a.  NULL is an Error with code "". */
+void proto_of_err(const struct err *e, struct arena *a, Taskd__Error *ret);
+/* NULL for NULL and for code "". */
+struct err *proto_err(const Taskd__Error *m);
+
+#define PROTO_BYTES(ptr, len) ((ProtobufCBinaryData){ (len), (uint8_t *)(ptr) })
+/* Refuses a peer that is not of our kind, in a sentence that says who and which; NULL if it fits. */
+struct err *proto_check_hello(const Taskd__Hello *h, const char *role) MUST_USE;
+/* Fills what every Hello of this process says. */
+void proto_hello(Taskd__Hello *ret, const char *role, const char *host);
+#endif
