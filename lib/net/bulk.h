@@ -19,17 +19,13 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "net/tls.h"
 
 struct loop;
 struct bulk_server;
 struct bulk_client;
 
 enum { BULK_SECRET = 32 };
-
-/* PEM files: own certificate and key, and the CA that peers must be signed by.  Both sides check. */
-struct tls_files {
-    const char *ca, *cert, *key;
-};
 
 struct bulk_server_opts {
     const char *host;             /* address to listen on */
