@@ -47,19 +47,57 @@ give_back(void *arg, void *p)
     (void)p;
 }
 
-struct err *
-proto_get(const void *p, size_t n, struct arena *a, Taskd__Envelope **ret)
+static struct err *
+unpack(const ProtobufCMessageDescriptor *d, const void *p, size_t n, struct arena *a, void *ret_message)
 {
     struct allowance w = { a, PROTO_SMALL + n * PROTO_GROWTH, false };
     ProtobufCAllocator al = { take, give_back, &w };
-    Taskd__Envelope *e = taskd__envelope__unpack(&al, n, p);
+    ProtobufCMessage *m = protobuf_c_message_unpack(d, &al, n, p);
 
-    if (!e && w.over)
+    if (!m && w.over)
         return err_new(ERR_LIMIT, "a message of %zu bytes unpacks to more than %zu", n, PROTO_SMALL + n * PROTO_GROWTH);
-    if (!e)
+    if (!m)
         return err_new(ERR_CORRUPT, "%zu bytes that came as a message are none", n);
-    *ret = e;
+    *(ProtobufCMessage **)ret_message = m;
     return NULL;
+}
+
+struct err *
+proto_get(const void *p, size_t n, struct arena *a, Taskd__Envelope **ret)
+{
+    return unpack(&taskd__envelope__descriptor, p, n, a, ret);
+}
+
+/* ---- what a child gets by descriptor */
+
+static void
+put_bare(struct buf *b, const ProtobufCMessage *m)
+{
+    b->n += protobuf_c_message_pack(m, (uint8_t *)buf_room(b, protobuf_c_message_get_packed_size(m)));
+}
+
+void
+proto_put_executor_spec(struct buf *b, const Taskd__ExecutorSpec *s)
+{
+    put_bare(b, &s->base);
+}
+
+void
+proto_put_driver_spec(struct buf *b, const Taskd__DriverSpec *s)
+{
+    put_bare(b, &s->base);
+}
+
+struct err *
+proto_get_executor_spec(const void *p, size_t n, struct arena *a, Taskd__ExecutorSpec **ret)
+{
+    return unpack(&taskd__executor_spec__descriptor, p, n, a, ret);
+}
+
+struct err *
+proto_get_driver_spec(const void *p, size_t n, struct arena *a, Taskd__DriverSpec **ret)
+{
+    return unpack(&taskd__driver_spec__descriptor, p, n, a, ret);
 }
 
 /* ---- errors */

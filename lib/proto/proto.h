@@ -17,13 +17,19 @@
 #include "proto/control.pb-c.h"
 
 /* Goes up by one with every change of control.proto: both sides must have the same. */
-enum { PROTO_VERSION = 1 };
+enum { PROTO_VERSION = 2 };
 /* Bytes that unpacking may take, a byte of message; and for any message. */
 enum { PROTO_GROWTH = 8, PROTO_SMALL = 16 << 10 };
 
 /* Appends an envelope with this one item. */
 void proto_put(struct buf *b, const Taskd__Item *item);
 struct err *proto_get(const void *p, size_t n, struct arena *a, Taskd__Envelope **ret) MUST_USE;
+
+/* What a worker hands to a child by descriptor: one message, no envelope.  Appends. */
+void proto_put_executor_spec(struct buf *b, const Taskd__ExecutorSpec *s);
+void proto_put_driver_spec(struct buf *b, const Taskd__DriverSpec *s);
+struct err *proto_get_executor_spec(const void *p, size_t n, struct arena *a, Taskd__ExecutorSpec **ret) MUST_USE;
+struct err *proto_get_driver_spec(const void *p, size_t n, struct arena *a, Taskd__DriverSpec **ret) MUST_USE;
 
 /* e as a message; views into e and into a.  NULL is an Error with code "". */
 void proto_of_err(const struct err *e, struct arena *a, Taskd__Error *ret);
