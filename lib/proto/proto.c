@@ -48,7 +48,8 @@ give_back(void *arg, void *p)
 }
 
 static struct err *
-unpack(const ProtobufCMessageDescriptor *d, const void *p, size_t n, struct arena *a, void *ret_message)
+unpack(const ProtobufCMessageDescriptor *d, const void *p, size_t n, struct arena *a,
+       ProtobufCMessage **ret)
 {
     struct allowance w = { a, PROTO_SMALL + n * PROTO_GROWTH, false };
     ProtobufCAllocator al = { take, give_back, &w };
@@ -58,14 +59,18 @@ unpack(const ProtobufCMessageDescriptor *d, const void *p, size_t n, struct aren
         return err_new(ERR_LIMIT, "a message of %zu bytes unpacks to more than %zu", n, PROTO_SMALL + n * PROTO_GROWTH);
     if (!m)
         return err_new(ERR_CORRUPT, "%zu bytes that came as a message are none", n);
-    *(ProtobufCMessage **)ret_message = m;
+    *ret = m;
     return NULL;
 }
 
 struct err *
 proto_get(const void *p, size_t n, struct arena *a, Taskd__Envelope **ret)
 {
-    return unpack(&taskd__envelope__descriptor, p, n, a, ret);
+    ProtobufCMessage *m = NULL;
+
+    TRY(unpack(&taskd__envelope__descriptor, p, n, a, &m));
+    *ret = (Taskd__Envelope *)m;
+    return NULL;
 }
 
 /* ---- what a child gets by descriptor */
@@ -91,13 +96,21 @@ proto_put_driver_spec(struct buf *b, const Taskd__DriverSpec *s)
 struct err *
 proto_get_executor_spec(const void *p, size_t n, struct arena *a, Taskd__ExecutorSpec **ret)
 {
-    return unpack(&taskd__executor_spec__descriptor, p, n, a, ret);
+    ProtobufCMessage *m = NULL;
+
+    TRY(unpack(&taskd__executor_spec__descriptor, p, n, a, &m));
+    *ret = (Taskd__ExecutorSpec *)m;
+    return NULL;
 }
 
 struct err *
 proto_get_driver_spec(const void *p, size_t n, struct arena *a, Taskd__DriverSpec **ret)
 {
-    return unpack(&taskd__driver_spec__descriptor, p, n, a, ret);
+    ProtobufCMessage *m = NULL;
+
+    TRY(unpack(&taskd__driver_spec__descriptor, p, n, a, &m));
+    *ret = (Taskd__DriverSpec *)m;
+    return NULL;
 }
 
 /* ---- errors */
