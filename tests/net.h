@@ -20,4 +20,8 @@ void frame_limits(void);
 void frame_lost_peer(void);
 void frame_in_loop(void);
 void frame_closed_in_handler(void);
+void link_joins(void);
+void link_batches(void);
+void link_closes(void);
+void link_closed_in_handler(void);
 #endif

@@ -176,6 +176,8 @@ loop_poll_add(struct loop *l, struct loop_poll *p)
 void
 loop_poll_remove(struct loop *l, struct loop_poll *p)
 {
+    if (l->poll_next == p)
+        l->poll_next = p->next;
     for (struct loop_poll **at = &l->polls; *at; at = &(*at)->next)
         if (*at == p) {
             *at = p->next;
@@ -188,8 +190,8 @@ polls_work(struct loop *l)
 {
     bool did = false;
 
-    for (struct loop_poll *p = l->polls, *next; p; p = next) {
-        next = p->next;
+    for (struct loop_poll *p = l->polls; p; p = l->poll_next) {
+        l->poll_next = p->next; /* which work() may remove */
         did |= p->work(p->arg);
     }
     return did;

@@ -31,7 +31,7 @@ struct loop {
     struct loop_io *wake_io, *sig_io;
     struct loop_timer **heap;
     unsigned ntimers, cap;
-    struct loop_poll *polls;
+    struct loop_poll *polls, *poll_next;
     sigset_t mask;
     struct {
         void (*fn)(void *arg, int signo);
