@@ -153,12 +153,11 @@ features_to_come_take_their_off_value(void)
     NO_ERR(flag(c, "spark.dynamicAllocation.enabled=false"));
     NO_ERR(flag(c, "spark.dynamicAllocation.maxExecutors=infinity"));
     NO_ERR(flag(c, "taskd.speculation=FALSE"));
-    NO_ERR(flag(c, "spark.submit.deployMode=client"));
     IS_ERR(flag(c, "spark.dynamicAllocation.enabled=true"), ERR_CONFIG,
            "--conf: spark.dynamicAllocation.enabled: \"true\" is not built yet\nhint: The only value it takes for now "
            "is false.");
     IS_ERR(flag(c, "taskd.dynamicAllocation.minExecutors=2"), ERR_CONFIG, "\"2\" is not built yet");
-    IS_ERR(flag(c, "taskd.submit.deployMode=cluster"), ERR_CONFIG, "\"cluster\" is not built yet");
+    NO_ERR(flag(c, "taskd.submit.deployMode=cluster"));
     IS_ERR(flag(c, "taskd.submit.deployMode=clutser"), ERR_CONFIG, "\"clutser\" is none of client, cluster");
     CU_ASSERT(!conf_bool(c, CONF_DYNALLOC_ENABLED));
     conf_free(c);
@@ -172,6 +171,10 @@ the_only_behaviour_is_accepted(void)
     NO_ERR(flag(c, "spark.serializer=org.apache.spark.serializer.KryoSerializer"));
     NO_ERR(flag(c, "spark.shuffle.spill=true"));
     EQ_STR(conf_str(c, CONF_SERIALIZER), "blocks");
+    NO_ERR(flag(c, "spark.shuffle.service.enabled=true"));
+    IS_ERR(flag(c, "spark.shuffle.service.enabled=false"), ERR_CONFIG, "is the only behaviour");
+    NO_ERR(flag(c, "spark.broadcast.blockSize=4096k"));
+    IS_ERR(flag(c, "spark.broadcast.blockSize=8m"), ERR_CONFIG, "\"8m\" is not possible, \"4m\" is the only behaviour");
     IS_ERR(flag(c, "spark.shuffle.spill=false"), ERR_CONFIG,
            "spark.shuffle.spill: \"false\" is not possible, \"true\" is the only behaviour");
     IS_ERR(flag(c, "spark.serializer=org.apache.spark.serializer.JavaSerializer"), ERR_CONFIG, "is not possible");

@@ -1,12 +1,13 @@
 /* options -- see options.h */
 #include "submit/options.h"
 
-#include <ctype.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum kind { KIND_KEY, KIND_CONF, KIND_VALUE, KIND_WORD, KIND_FLAG, KIND_NOT_YET };
+#include "submit/options_priv.h"
+
+enum kind { KIND_KEY, KIND_SET, KIND_ALIAS, KIND_CONF, KIND_VALUE, KIND_WORD, KIND_FLAG, KIND_REFUSED };
 enum option_id {
 #define OPTION(ID, ...) OPTION_##ID,
 #include "submit/options.def"
@@ -28,12 +29,12 @@ static const struct option_row {
 #undef OPTION
 };
 
-enum { SLOTS_MAX = 1024, HELP_COLUMN = 34, HELP_WIDTH = 100 };
+enum { HELP_COLUMN = 34, HELP_WIDTH = 100 };
 
 static const char *
 doc_of(const struct option_row *o)
 {
-    return o->kind == KIND_KEY ? conf_def(o->key)->doc : o->doc;
+    return o->doc ? o->doc : conf_def(o->key)->doc;
 }
 
 static struct err *
@@ -84,35 +85,71 @@ place(const char *list, const char *word)
 }
 
 static struct err *
+apply_flag(struct submit_options *o, enum option_id id)
+{
+    switch (id) {
+    case OPTION_HELP:
+        o->action = SUBMIT_HELP;
+        break;
+    case OPTION_VERSION:
+        o->action = SUBMIT_VERSION;
+        break;
+    case OPTION_DETACH:
+        o->detach = true;
+        break;
+    case OPTION_WAIT:
+        o->detach = false;
+        break;
+    case OPTION_DRY_RUN:
+        o->dry_run = true;
+        break;
+    default:
+        o->verbose = true;
+    }
+    return NULL;
+}
+
+static struct err *
+apply_value(struct submit_options *o, const struct option_row *row, const char *value, const char **ret_properties)
+{
+    bool ask = row == &rows[OPTION_KILL] || row == &rows[OPTION_STATUS];
+
+    if (!*value)
+        return usage(ask ? "%s needs an id" : "%s needs a file name", row->name);
+    if (ask && o->action != SUBMIT_RUN)
+        return usage("%s: one question at a time", row->name);
+    if (ask) {
+        o->action = row == &rows[OPTION_KILL] ? SUBMIT_KILL : SUBMIT_STATUS;
+        o->id = value;
+    } else {
+        *(row == &rows[OPTION_SUMMARY] ? &o->summary : ret_properties) = value;
+    }
+    return NULL;
+}
+
+static struct err *
 apply(struct submit_options *o, const struct option_row *row, const char *value, const char **ret_properties)
 {
     int i;
 
     switch (row->kind) {
     case KIND_KEY:
-        return conf_set(o->conf, CONF_FLAG, conf_def(row->key)->name, value, row->name);
+    case KIND_ALIAS:
+    case KIND_SET:
+        return conf_set(o->conf, CONF_FLAG, conf_def(row->key)->name, value ? value : "true", row->name);
     case KIND_CONF:
         return conf_set_pair(o->conf, CONF_FLAG, value, row->name);
-    case KIND_NOT_YET:
-        return err_new(ERR_USAGE, "%s is not built yet", row->name);
+    case KIND_REFUSED:
+        return err_hint(err_new(ERR_USAGE, "%s is an option of Spark's that taskd does not have", row->name), "%s", row->doc);
     case KIND_WORD:
         if ((i = place(row->argument, value)) < 0)
             return err_new(ERR_USAGE, "%s: \"%s\" is none of %s", row->name, value, row->argument);
         o->progress = (enum submit_progress)i;
         return NULL;
     case KIND_VALUE:
-        if (!*value)
-            return usage("%s needs a file name", row->name);
-        *(row == &rows[OPTION_SUMMARY] ? &o->summary : ret_properties) = value;
-        return NULL;
+        return apply_value(o, row, value, ret_properties);
     case KIND_FLAG:
-        if (row == &rows[OPTION_HELP])
-            o->action = SUBMIT_HELP;
-        else if (row == &rows[OPTION_VERSION])
-            o->action = SUBMIT_VERSION;
-        else
-            *(row == &rows[OPTION_VERBOSE] ? &o->verbose : &o->dry_run) = true;
-        return NULL;
+        return apply_flag(o, (enum option_id)(row - rows));
     }
     return NULL;
 }
@@ -130,15 +167,15 @@ parse_words(int argc, char **argv, struct arena *a, struct submit_options *o, in
             return NULL;
         if (!(row = find(word, n)))
             return unknown_option(a, word, n);
-        if (row->kind == KIND_FLAG && eq)
+        if (!row->argument && eq)
             return usage("%s takes no value", row->name);
-        if (row->kind != KIND_FLAG) {
+        if (row->argument && row->kind != KIND_REFUSED) {
             value = eq ? eq + 1 : *i < argc ? argv[(*i)++] : NULL;
             if (!value)
                 return usage("%s needs a value", row->name);
         }
         TRY(apply(o, row, value, ret_properties));
-        if (o->action != SUBMIT_RUN)
+        if (o->action == SUBMIT_HELP || o->action == SUBMIT_VERSION)
             return NULL;
     }
     return NULL;
@@ -151,53 +188,7 @@ cpus(void)
 
     if (sched_getaffinity(0, sizeof set, &set) < 0 || CPU_COUNT(&set) < 1)
         return 1;
-    return (unsigned)CPU_COUNT(&set) > SLOTS_MAX ? SLOTS_MAX : (unsigned)CPU_COUNT(&set);
-}
-
-static struct err *
-other_master(const char *master)
-{
-    static const char *const later[] = { "taskd://", "spark://", "slurm", "k8s://", "yarn", "local-cluster[" };
-    struct err *e = NULL;
-
-    for (size_t i = 0; !e && i < sizeof later / sizeof *later; i++)
-        if (!strncmp(master, later[i], strlen(later[i])))
-            e = err_new(ERR_CONFIG, "master \"%s\" is not built yet", master);
-    if (!e)
-        e = err_new(ERR_CONFIG, "\"%s\" is not a master", master);
-    return err_hint(e, "For now the master is local, local[N] or local[*].");
-}
-
-struct err *
-submit_master_slots(const char *master, unsigned n_cpus, unsigned *ret_slots)
-{
-    unsigned long n = 0;
-    const char *p;
-
-    if (!strcmp(master, "local")) {
-        *ret_slots = 1;
-        return NULL;
-    }
-    if (!strcmp(master, "local[*]")) {
-        *ret_slots = n_cpus;
-        return NULL;
-    }
-    if (strncmp(master, "local[", 6))
-        return other_master(master);
-    for (p = master + 6; isdigit((unsigned char)*p) && n <= SLOTS_MAX; p++)
-        n = n * 10 + (unsigned long)(*p - '0');
-    if (*p == ',')
-        return err_hint(err_new(ERR_CONFIG, "master \"%s\" has two numbers", master),
-                        "Write local[N] and --conf taskd.task.maxFailures=M.");
-    if (p == master + 6 || (!isdigit((unsigned char)*p) && strcmp(p, "]")))
-        return other_master(master);
-    if (n == 0)
-        return err_hint(err_new(ERR_CONFIG, "master \"%s\" has no runner", master),
-                        "N is at least 1; local[*] takes a runner a CPU.");
-    if (n > SLOTS_MAX)
-        return err_new(ERR_CONFIG, "master \"%s\" has more than %d runners", master, SLOTS_MAX);
-    *ret_slots = (unsigned)n;
-    return NULL;
+    return (unsigned)CPU_COUNT(&set);
 }
 
 static const char *
@@ -209,6 +200,24 @@ default_name(struct arena *a, const char *module)
     if (n > 3 && !strcmp(base + n - 3, ".so"))
         n -= 3;
     return arena_memdup(a, base, n);
+}
+
+/* argv[i] and what is behind it. */
+static struct err *
+take_module(struct submit_options *o, int argc, char **argv, int i)
+{
+    if (o->action != SUBMIT_RUN) {
+        if (i < argc)
+            return usage("--kill and --status take no module, and there is \"%s\"", argv[i]);
+        return NULL;
+    }
+    if (i >= argc)
+        return err_hint(err_new(ERR_USAGE, "no module is given"),
+                        "Say which job to run: taskd-submit [options] job.so [arguments].");
+    o->module = argv[i];
+    o->args = argv + i;
+    o->n_args = argc - i;
+    return NULL;
 }
 
 static void
@@ -226,22 +235,19 @@ submit_options_parse(int argc, char **argv, char **envp, struct arena *a, struct
 
     arena_on_reset(a, free_conf, o.conf);
     TRY(parse_words(argc, argv, a, &o, &i, &properties));
-    if (o.action == SUBMIT_RUN) {
-        if (i >= argc)
-            return err_hint(err_new(ERR_USAGE, "no module is given"),
-                            "Say which job to run: taskd-submit [options] job.so [arguments].");
+    if (o.action != SUBMIT_HELP && o.action != SUBMIT_VERSION) {
+        TRY(take_module(&o, argc, argv, i));
         if (properties) {
             TRY_OR(conf_load(o.conf, properties, envp), "--properties-file");
         } else {
             TRY(conf_load(o.conf, NULL, envp));
         }
-        TRY_OR(submit_master_slots(conf_str(o.conf, CONF_MASTER), cpus(), &o.slots), "%s",
+        TRY_OR(submit_master_parse(conf_str(o.conf, CONF_MASTER), cpus(), a, &o.master), "%s",
                conf_origin(o.conf, CONF_MASTER));
-        o.module = argv[i];
-        o.args = argv + i;
-        o.n_args = argc - i;
+        o.slots = o.master.slots;
+        TRY(submit__options_check(a, &o));
         o.app_name = conf_str(o.conf, CONF_APP_NAME);
-        if (!*o.app_name)
+        if (!*o.app_name && o.module)
             o.app_name = default_name(a, o.module);
     }
     *ret = o;
@@ -276,14 +282,15 @@ put_wrapped(struct buf *out, const char *s, int from)
 void
 submit_options_help(struct buf *out)
 {
-    buf_printf(out, "usage: taskd-submit [options] job.so [arguments of the job]\n\n"
+    buf_printf(out, "usage: taskd-submit [options] job.so [arguments of the job]\n"
+                    "       taskd-submit --master taskd://HOST:PORT --kill ID | --status ID\n\n"
                     "Runs a job module.  Options come before job.so; everything behind it belongs to the job.\n\n"
                     "options:\n");
     for (int i = 0; i < OPTIONS; i++) {
         const struct option_row *o = &rows[i];
         size_t start = out->n;
 
-        if (o->kind == KIND_NOT_YET)
+        if (o->kind == KIND_REFUSED)
             continue;
         if (o->letter)
             buf_printf(out, "  -%c, %s", o->letter, o->name);
@@ -308,7 +315,8 @@ submit_options_markdown(struct buf *out)
 {
     buf_printf(out, "<!-- Written by `make doc` from daemon/submit/options.def. -->\n"
                     "# Options of taskd-submit\n\n"
-                    "    taskd-submit [options] job.so [arguments of the job]\n\n"
+                    "    taskd-submit [options] job.so [arguments of the job]\n"
+                    "    taskd-submit --master taskd://HOST:PORT --kill ID | --status ID\n\n"
                     "Options come before `job.so`; everything behind it belongs to the job. `--name VALUE` and\n"
                     "`--name=VALUE` mean the same, `--` ends the options. `taskd submit` is the same program.\n\n"
                     "| Option | Sets | What it does |\n|---|---|---|\n");
@@ -324,8 +332,10 @@ submit_options_markdown(struct buf *out)
         if (o->letter)
             buf_printf(out, ", `-%c`", o->letter);
         buf_printf(out, " | ");
-        if (o->kind == KIND_KEY)
+        if (o->kind == KIND_REFUSED)
+            buf_printf(out, "refused");
+        else if (o->kind == KIND_KEY || o->kind == KIND_SET || o->kind == KIND_ALIAS)
             buf_printf(out, "[%s](configuration.md)", conf_def(o->key)->name);
-        buf_printf(out, " | %s%s |\n", doc_of(o), o->kind == KIND_NOT_YET ? " Not built yet." : "");
+        buf_printf(out, " | %s |\n", doc_of(o));
     }
 }

@@ -17,6 +17,7 @@
 #include "driver/driver.h"
 #include "flow/module.h"
 #include "net/loop.h"
+#include "submit/handover.h"
 #include "submit/options.h"
 #include "submit/submit_priv.h"
 
@@ -210,9 +211,10 @@ print_conf(const struct submit *s)
 static void
 print_what(const struct submit *s)
 {
-    fprintf(stderr, "application %s: %s, %u runner%s, module %s (sha256 %.16s...)\n", s->o.app_name,
-            conf_str(s->o.conf, CONF_MASTER), s->o.slots, s->o.slots == 1 ? "" : "s", s->module.info.name,
-            s->module.sha256_hex);
+    fprintf(stderr, "application %s: %s", s->o.app_name, conf_str(s->o.conf, CONF_MASTER));
+    if (s->o.master.kind == SUBMIT_LOCAL)
+        fprintf(stderr, ", %u runner%s", s->o.slots, s->o.slots == 1 ? "" : "s");
+    fprintf(stderr, ", module %s (sha256 %.16s...)\n", s->module.info.name, s->module.sha256_hex);
     print_conf(s);
 }
 
@@ -280,6 +282,8 @@ submit_main(int argc, char **argv, char **envp)
     } else if (s.o.action == SUBMIT_VERSION) {
         printf("taskd %s, module ABI %d.%d\n", PACKAGE_VERSION, TD_ABI_MAJOR, TD_ABI_MINOR);
         status = 0;
+    } else if (submit_handover_to(&s.o)) {
+        status = fail(&s, submit_handover(submit_handover_to(&s.o), argv));
     } else {
         status = run(&s);
     }

@@ -32,7 +32,7 @@ def case_masters(t):
     t.file("in.txt", "a\n")
     for master in ("local[0]", "local[x]", "local[-1]", "nonsense", "local[", ""):
         t.fails(3, "master", "copy", "in.txt", "out", master=master)
-    for master in ("spark://host:7077", "yarn", "k8s://x"):
+    for master in ("spark://", "taskd://h:x", "local-cluster[2,1]", "yarn", "k8s://x"):
         r = t.run("copy", "in.txt", "out", master=master)
         assert r.status == 3 and master in r.err, r
     for i, master in enumerate(("local", "local[1]", "local[3]", "local[*]")):
