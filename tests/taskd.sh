@@ -26,12 +26,23 @@ expect 0 'taskd 0.' "$taskd" --version
 expect 2 'taskd: no verb is given' "$taskd"
 expect 2 'hint: Did you mean submit?' "$taskd" sumbit
 expect 2 '"xyzzyx" is not a verb' "$taskd" xyzzyx
-expect 2 'taskd master is not built yet' "$taskd" master
+expect 2 'taskd history is not built yet' "$taskd" history
+for verb in submit list status wait logs kill inspect config master worker shuffle cert driver executor; do
+    expect 0 "  $verb " "$taskd" --help
+done
 
 mkdir -p "$dir/libexec/taskd" "$dir/bin" "$dir/.config/taskd"
 printf '#!/bin/sh\necho "inspect: $*"\nexit 4\n' >"$dir/libexec/taskd/taskd-inspect"
 chmod +x "$dir/libexec/taskd/taskd-inspect"
 expect 4 'inspect: a.so -x' env TASKD_LIBEXEC="$dir/libexec/taskd" "$taskd" inspect a.so -x
+for role in master worker shuffle driver executor cert; do
+    printf '#!/bin/sh\necho "%s: $*"\nexit 9\n' $role >"$dir/libexec/taskd/taskd-$role"
+    chmod +x "$dir/libexec/taskd/taskd-$role"
+    expect 9 "$role: -x y" env TASKD_LIBEXEC="$dir/libexec/taskd" "$taskd" $role -x y
+done
+# A role is shown in the process list by its verb.
+cp "$(command -v cat)" "$dir/libexec/taskd/taskd-worker"
+expect 0 'taskd worker' env TASKD_LIBEXEC="$dir/libexec/taskd" "$taskd" worker /proc/self/cmdline
 cp "$taskd" "$dir/bin/"
 expect 4 'inspect: b.so' "$dir/bin/taskd" inspect b.so
 rm "$dir/libexec/taskd/taskd-inspect"

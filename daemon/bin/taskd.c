@@ -12,19 +12,30 @@
 static struct err *config(int argc, char **argv, char **envp);
 
 /* A verb is a program, a function here, or (neither) not built yet. */
+enum group { PEOPLE, CLUSTER, ROLES };
 static const struct verb {
     const char *name, *program;
     struct err *(*run)(int argc, char **argv, char **envp);
+    enum group group;
     const char *doc;
 } verbs[] = {
-    { "submit", "taskd-submit", NULL, "runs a job module" },
-    { "inspect", "taskd-inspect", NULL, "says what is inside a module, without running any of it" },
-    { "config", NULL, config, "prints the configuration keys, their values and where these come from" },
-    { "master", NULL, NULL, NULL },     { "worker", NULL, NULL, NULL },     { "history", NULL, NULL, NULL },
-    { "list", NULL, NULL, NULL },       { "status", NULL, NULL, NULL },     { "kill", NULL, NULL, NULL },
-    { "wait", NULL, NULL, NULL },       { "logs", NULL, NULL, NULL },       { "top", NULL, NULL, NULL },
-    { "decommission", NULL, NULL, NULL }, { "replay", NULL, NULL, NULL },   { "new", NULL, NULL, NULL },
-    { "check", NULL, NULL, NULL },      { "cert", NULL, NULL, NULL },
+    { "submit", "taskd-submit", NULL, PEOPLE, "runs a job module, here or on a cluster" },
+    { "list", "taskd-client", NULL, PEOPLE, "lists the workers, applications and drivers of a cluster" },
+    { "status", "taskd-client", NULL, PEOPLE, "says how an application or submission is" },
+    { "wait", "taskd-client", NULL, PEOPLE, "waits for its end; the exit status is its" },
+    { "logs", "taskd-client", NULL, PEOPLE, "prints what a submission has printed, with -f as it comes" },
+    { "kill", "taskd-client", NULL, PEOPLE, "ends it" },
+    { "inspect", "taskd-inspect", NULL, PEOPLE, "says what is inside a module, without running any of it" },
+    { "config", NULL, config, PEOPLE, "prints the configuration keys, their values and where these come from" },
+    { "master", "taskd-master", NULL, CLUSTER, "runs the master of a cluster" },
+    { "worker", "taskd-worker", NULL, CLUSTER, "runs a worker: offers this host's cores and memory to a master" },
+    { "shuffle", "taskd-shuffle", NULL, CLUSTER, "serves map outputs alone, without a worker" },
+    { "cert", "taskd-cert", NULL, CLUSTER, "makes a cluster's CA and the certificates of its hosts" },
+    { "driver", "taskd-driver", NULL, ROLES, "runs one job on a cluster (taskd submit and workers start it)" },
+    { "executor", "taskd-executor", NULL, ROLES, "runs tasks for a driver (workers start it)" },
+    { "history", NULL, NULL, PEOPLE, NULL },      { "top", NULL, NULL, PEOPLE, NULL },
+    { "decommission", NULL, NULL, PEOPLE, NULL }, { "replay", NULL, NULL, PEOPLE, NULL },
+    { "new", NULL, NULL, PEOPLE, NULL },          { "check", NULL, NULL, PEOPLE, NULL },
 };
 enum { VERBS = sizeof verbs / sizeof *verbs };
 
@@ -49,12 +60,17 @@ print_take(struct buf *b)
 static struct err *
 help(void)
 {
+    static const char *const heads[] = { [PEOPLE] = "jobs", [CLUSTER] = "clusters", [ROLES] = "parts of a running job" };
     struct buf b = { 0 };
 
-    buf_printf(&b, "usage: taskd VERB [arguments]\n\n");
-    for (size_t i = 0; i < VERBS; i++)
-        if (verbs[i].doc)
-            buf_printf(&b, "  %-10s%s\n", verbs[i].name, verbs[i].doc);
+    buf_printf(&b, "usage: taskd VERB [arguments]\n");
+    for (size_t i = 0; i < VERBS; i++) {
+        if (!verbs[i].doc)
+            continue;
+        if (i == 0 || verbs[i].group != verbs[i - 1].group)
+            buf_printf(&b, "\n%s:\n", heads[verbs[i].group]);
+        buf_printf(&b, "  %-10s%s\n", verbs[i].name, verbs[i].doc);
+    }
     buf_printf(&b, "\n`taskd VERB --help` says more.\n");
     return print_take(&b);
 }
