@@ -434,7 +434,8 @@ test_lineage(void)
     done(&d, 1, 1, 0, 0, ERR_NONE);
     EQ_U64(nth(&d, SCHED_LAUNCH, 0)->stage, 2);
     step(&d, lost); /* nobody needs stage 0 now */
-    EQ_U64(d.out.n, 0);
+    EQ_U64(d.out.n, 1);
+    EQ_U64(count(&d, SCHED_OUTPUT_GONE), 1);
     lost.stage = 1;
     step(&d, lost);
     done(&d, 1, 2, 0, 0, ERR_LOST);
@@ -566,7 +567,7 @@ test_input_lost(void)
 {
     struct desk d;
 
-    open_desk(&d, &(struct sched_opts){ .max_lost = 3 });
+    open_desk(&d, &(struct sched_opts){ .max_lost = 3, .max_rounds = 99 });
     up(&d, 0, 1);
     submit(&d, 1, 2, (uint32_t[]){ 9, 1 }, 1);
     for (uint32_t p = 0; p < 9; p++) {

@@ -33,22 +33,56 @@ struct sched_opts {
     uint64_t task_timeout_ns; /* an attempt that runs longer is killed; none */
     uint64_t prefetch_ns;     /* work that is queued at a slot; 10 ms */
     uint32_t prefetch_max;    /* attempts at a slot, the running one counted; 256 */
+    uint64_t revoke_ns;       /* what waits behind an attempt that runs longer is taken back when another slot
+                               * is idle; 5 * prefetch_ns */
+    uint64_t locality_ns;     /* a stage leaves a slot idle that long in all, per level, waiting for a better
+                               * one; 100 ms; SCHED_NEVER: not at all */
+    uint32_t near_percent;    /* of its input: a node that holds so much is preferred by a reduce task; 20 */
+    uint32_t max_rounds;      /* times in a row that a stage's outputs may turn out to be lost while nobody
+                               * that reads them gets any further; 4 */
+    /* Failed attempts (not LOST, not CANCELLED) after which a place is avoided, Spark's defaults.  An avoided
+     * place is used all the same when no other is up. */
+    bool avoid_off;
+    uint8_t avoid_task_executor, avoid_task_node;   /* one task: 1 failure on the executor, 2 on the node */
+    uint8_t avoid_stage_executor, avoid_stage_node; /* one stage: 2 tasks on the executor, 2 avoided executors */
+    uint8_t avoid_app_executor, avoid_app_node;     /* all stages, when they have ended well: 2, 2 */
+    uint64_t avoid_ns;        /* the last kind ends after that time; 1 h */
     uint8_t plant;            /* a planted bug; heeded only by the simulator's own build of this room */
 };
+/* In times: not at all.  In places: none in particular. */
+#define SCHED_NEVER UINT64_MAX
+#define SCHED_ANY UINT32_MAX
 
 /* ---- what happened */
 enum sched_event_kind {
-    SCHED_JOB_SUBMIT = 1, /* job, plan: read during the step only */
+    SCHED_JOB_SUBMIT = 1, /* job, plan, prefer: read during the step only */
     SCHED_JOB_CANCEL,     /* job */
-    SCHED_EXECUTOR_UP,    /* executor, slots; one that is up already has restarted */
-    SCHED_EXECUTOR_DOWN,  /* executor, epoch (0: whichever it is): dead or declared so; all it ran is lost */
+    SCHED_EXECUTOR_UP,    /* executor, slots, node; one that is up already has restarted */
+    SCHED_EXECUTOR_DOWN,  /* executor, epoch (0: whichever it is): dead or declared so; all it ran is lost.
+                           * outputs: and so are all accepted outputs that it made (nobody else serves them) */
     SCHED_SLOT_DOWN,      /* executor, epoch, slot, code, blame: its runner died with all that was queued
                            * there.  The slot is usable again at once: the caller has, or will have, a new
                            * runner for it */
     SCHED_DONE,           /* stage, partition, attempt, epoch, code; on success bytes, rows, digest */
     SCHED_OUTPUT_LOST,    /* stage, partition, generation: the accepted output can't be read (any more).
-                           * Tell before the DONE (code LOST) of the attempt that found out */
+                           * Tell before the DONE (code LOST) of the attempt that found out.  Of a result
+                           * stage, too, while its job runs */
     SCHED_TIMER,          /* the time of a WAKE_AT has come; early or superfluous ones do no harm */
+    SCHED_NODE_DOWN,      /* node (not 0): a machine with its disk.  EXECUTOR_DOWN with outputs for all that are
+                           * there or have ever been; one event, whatever was lost.  What is saved
+                           * (PLAN_SINK_SAVE_*) or was told in the DONE (COUNT, REDUCE) is not lost */
+    SCHED_STAGE_CANCEL,   /* stage: cancels all jobs that have it; KILLs leave in the same step */
+    SCHED_TASK_KILL,      /* stage, partition, attempt: ends that attempt, running or queued; the task runs again,
+                           * nobody is charged */
+};
+/* A DONE with code CANCELLED answers a REVOKE or a KILL; the attempt charges nobody then. */
+
+/* Where a task would rather run: it holds `bytes` of the input (0: not known).  A task may have several. */
+struct sched_prefer {
+    uint32_t stage, partition;
+    uint32_t executor; /* SCHED_ANY: whichever, on the node */
+    uint32_t node;
+    uint64_t bytes;
 };
 /* Whom a SLOT_DOWN is charged to: */
 enum sched_blame {
@@ -67,6 +101,11 @@ struct sched_event {
     uint32_t stage, partition, attempt, generation;
     uint64_t bytes, rows;
     uint64_t digest; /* order-independent, of the rows of a map output */
+    uint32_t node;   /* a small number from 1 on: executors there share a machine and its files.  0: not known,
+                      * the executor stands for itself */
+    bool outputs;
+    uint32_t n_prefer;
+    const struct sched_prefer *prefer; /* for stages of the plan that are new; others are ignored */
 };
 
 /* ---- what to do, in this order */
@@ -75,7 +114,8 @@ enum sched_action_kind {
     SCHED_KILL,             /* executor, slot, epoch, stage, partition, attempt, code TIMEOUT or CANCELLED:
                              * if the slot's runner holds that attempt, running or queued, kill it and send
                              * SLOT_DOWN (blame HEAD or that attempt, any code); if it has answered
-                             * meanwhile, its DONE will do */
+                             * meanwhile, its DONE will do.  An attempt that has not begun need not cost a
+                             * runner: a DONE with code CANCELLED answers as well */
     SCHED_ACCEPT,           /* executor, stage, partition, attempt, generation, flags: its output is the output
                              * (rename it); FIRST_EVER: its accumulator deltas count */
     SCHED_DISCARD,          /* stage, partition, attempt, epoch: a success that came too late; delete its output.
@@ -84,7 +124,16 @@ enum sched_action_kind {
     SCHED_STAGE_END,        /* stage: complete (again) */
     SCHED_NONDETERMINISTIC, /* stage, partition, attempt: ran again and made other rows; nobody had used the first */
     SCHED_JOB_END,          /* job, why, code; stage, partition, attempt: where it failed */
-    SCHED_WAKE_AT,          /* at: send TIMER then */
+    SCHED_WAKE_AT,          /* at: send TIMER then; the latest WAKE_AT replaces those before */
+    SCHED_OUTPUT_GONE,      /* stage, partition, attempt, executor, node: the accepted output counts no more, as it was
+                             * lost or is given up with others of its place; generation: the next one's.  Those
+                             * who read it just now may go on */
+    SCHED_REVOKE,           /* as KILL, code CANCELLED: if the attempt has not begun, drop it and send DONE with code
+                             * CANCELLED: an idle slot shall have it.  If it has begun, or it can't be told, do
+                             * nothing: its DONE will come.  Never kills a runner */
+    SCHED_EXCLUDED,         /* for the log.  stage (SCHED_ANY: the application), executor or, if that is SCHED_ANY,
+                             * node: avoided from now on, until `at` (0: as long as the stage runs) */
+    SCHED_READMITTED,       /* the same fields: its time is over, or there is nobody else */
 };
 enum sched_flag {
     SCHED_ONE_RECORD = 1, /* LAUNCH: the last chance of a failing task, batches of one record */
@@ -94,7 +143,7 @@ enum sched_why {
     SCHED_OK,
     SCHED_CANCELLED,
     SCHED_TASK_FAILED,     /* max_failures times, or once with a code that no attempt will change */
-    SCHED_TASK_LOST,       /* max_lost times */
+    SCHED_TASK_LOST,       /* max_lost times, or with its stage max_rounds times */
     SCHED_ROWS_CHANGED,    /* a map task ran again and made other rows than those that were used already */
 };
 struct sched_action {
@@ -102,6 +151,7 @@ struct sched_action {
     uint32_t job;
     uint32_t executor, slot, epoch;
     uint32_t stage, partition, attempt, generation;
+    uint32_t node; /* LAUNCH, ACCEPT: of the executor */
     uint64_t at;
 };
 /* Steps append; the caller empties it (n = 0) when it has acted.  {0} is empty. */
@@ -120,6 +170,9 @@ void sched_step(struct sched *s, const struct sched_event *ev, uint64_t now, str
 /* ---- for progress lines and summaries */
 struct sched_counters {
     uint64_t launched, accepted, discarded, failed, lost, timeouts;
+    uint64_t revoked;  /* asked for */
+    uint64_t afar;     /* launches that had to leave the preferred places */
+    uint64_t excluded; /* places, so far */
     uint64_t stale; /* events refused: wrong epoch, attempt or generation, or unknown */
     uint32_t jobs, executors, slots; /* now */
 };

@@ -1,6 +1,8 @@
-/* sched_priv -- the state of sched, and what its three files tell each other.
+/* sched_priv -- the state of sched, and what its files tell each other.
  *
- *   step.c   events, the gate          stage.c   jobs, stages, what may run now          slot.c   where it runs
+ *   step.c    events, the gate          stage.c   jobs, stages, what may run now     lost.c   outputs that are gone
+ *   slot.c    executors, queues, time   launch.c  which task on which slot
+ *   near.c    preferred places          avoid.c   places to avoid
  *
  * No step looks at all tasks: a stage hands out its tasks by a cursor and a list of those that must run
  * again, slots with room lie in buckets by the length of their queue, deadlines in the order in which the
@@ -44,11 +46,13 @@ struct sched__job;
 struct sched__stage {
     uint32_t id;
     bool shuffle;
+    bool files;    /* its outputs lie on the disk of the node that made them */
     bool active;   /* a live job needs it now */
     bool mark;     /* used by sched__activate */
     bool listed;   /* in the list of stages with something to launch */
     bool buried;   /* freed at the end of the step */
     uint16_t version; /* counts how often its input changed under it */
+    uint16_t rounds;  /* times in a row that its input was reported lost and it got no further */
     uint32_t first, n; /* partitions [first, first + n) */
     uint32_t cursor;   /* tasks before it were handed out */
     uint32_t again, again_last;
@@ -73,7 +77,10 @@ struct sched__job {
 };
 
 struct sched__entry {
-    uint32_t stage, partition, attempt;
+    uint32_t stage, partition;
+    uint32_t attempt : 30;
+    uint32_t revoked : 1; /* a REVOKE is out */
+    uint32_t doomed : 1;  /* it shall not run: a KILL when it is the head */
 };
 static inline bool
 sched__same(const struct sched__entry *a, const struct sched__entry *b)
@@ -81,7 +88,7 @@ sched__same(const struct sched__entry *a, const struct sched__entry *b)
     return a->stage == b->stage && a->partition == b->partition && a->attempt == b->attempt;
 }
 struct sched__slot {
-    uint32_t executor, number;
+    uint32_t executor, number, node;
     bool up;
     bool killing; /* a KILL is out: nothing is launched here */
     bool killed;  /* `kill` is what it was for, since the last SLOT_DOWN */
@@ -98,6 +105,7 @@ struct sched__slot {
 };
 struct sched__executor {
     uint32_t epoch; /* 0: down */
+    uint32_t node;
     uint32_t first, n, room; /* slots[first .. first + n), room of them are its own */
 };
 
@@ -134,21 +142,37 @@ sched__task(const struct sched__stage *st, uint32_t partition)
 {
     return &st->tasks[partition - st->first];
 }
-/* The task, NULL if the stage has none such or hasn't handed it out yet. */
+/* Tasks from here on are not written yet. */
+static inline uint32_t
+sched__written(const struct sched__stage *st)
+{
+    return st->cursor;
+}
+/* The task, NULL if the stage has none such or hasn't handed out any yet that far. */
 static inline struct sched__task *
 sched__known(const struct sched__stage *st, uint32_t partition)
 {
-    return st && partition >= st->first && partition - st->first < st->cursor ? sched__task(st, partition) : NULL;
+    return st && partition >= st->first && partition - st->first < sched__written(st) ? sched__task(st, partition)
+                                                                                     : NULL;
+}
+static inline bool
+sched__complete(const struct sched__stage *st)
+{
+    return st->n_done == st->n;
 }
 void sched__submit(struct sched *s, uint32_t job, const struct plan *plan);
 void sched__cancel(struct sched *s, uint32_t job);
+void sched__cancel_stage(struct sched *s, uint32_t stage);
 /* Ends all jobs that have the stage. */
 void sched__fail(struct sched *s, struct sched__stage *st, enum sched_why why, enum err_code code,
                  const struct sched__entry *where);
 /* A task that was launched and has no result: it runs again, unless nobody wants it. */
 void sched__again(struct sched *s, struct sched__stage *st, uint32_t partition);
 void sched__accept(struct sched *s, struct sched__stage *st, const struct sched_event *ev);
-void sched__output_lost(struct sched *s, struct sched__stage *st, uint32_t partition);
+/* What its jobs need now, after outputs were lost. */
+void sched__activate(struct sched *s, struct sched__stage *st);
+void sched__push_again(struct sched *s, struct sched__stage *st, uint32_t partition);
+void sched__unlist(struct sched *s, struct sched__stage *st);
 /* The next task to launch of the first stage that has one; NULL if there is none. */
 struct sched__stage *sched__next(struct sched *s, uint32_t *ret_partition);
 /* The task that sched__next gave has been launched. */
@@ -156,13 +180,19 @@ void sched__taken(struct sched *s, struct sched__stage *st, uint32_t partition);
 void sched__bury(struct sched *s);
 void sched__stages_free(struct sched *s);
 
+/* ---- lost.c */
+void sched__output_lost(struct sched *s, const struct sched_event *ev);
+/* All outputs that were made by the executor, on the node; SCHED__NONE: on any. */
+void sched__outputs_lost(struct sched *s, uint32_t executor, uint32_t node);
+void sched__node_down(struct sched *s, uint32_t node);
+
 /* ---- slot.c */
 void sched__slots_init(struct sched *s);
-void sched__executor_up(struct sched *s, uint32_t executor, uint32_t n);
+void sched__executor_up(struct sched *s, uint32_t executor, uint32_t n, uint32_t node);
 /* All that its slots held, as LOST. */
 void sched__executor_down(struct sched *s, uint32_t executor);
-/* Takes the attempt out of the slot's queue; false if it isn't there. */
-bool sched__answered(struct sched *s, uint32_t slot, const struct sched__entry *e);
+/* Takes the attempt out of the slot's queue; false if it isn't there.  asked: we wanted it to end. */
+bool sched__answered(struct sched *s, uint32_t slot, const struct sched__entry *e, bool *ret_asked);
 /* The slot answered an attempt of st after that time: its queue may grow. */
 void sched__pace(struct sched *s, uint32_t slot, struct sched__stage *st, uint64_t busy_ns);
 /* The index of a slot that is up, SCHED__NONE if there is no such. */
@@ -170,13 +200,15 @@ uint32_t sched__slot_of(const struct sched *s, uint32_t executor, uint32_t numbe
 /* Empties the queue into e (SCHED__QUEUE_MAX of them); returns how many there were. */
 uint32_t sched__flush(struct sched *s, uint32_t slot, struct sched__entry *e);
 void sched__launch_all(struct sched *s);
-/* KILL for every slot whose running attempt nobody wants any more. */
+/* KILL for every slot whose running attempt nobody wants any more, REVOKE for what waits behind others. */
 void sched__kill_unwanted(struct sched *s);
+/* False if the slot doesn't hold it. */
+bool sched__kill_task(struct sched *s, uint32_t slot, const struct sched__entry *e);
 void sched__timer(struct sched *s);
 void sched__arm(struct sched *s);
 void sched__slots_free(struct sched *s);
 
 /* ---- step.c */
-/* What becomes of an attempt that failed or got lost. */
-void sched__attempt_failed(struct sched *s, const struct sched__entry *e, enum err_code code);
+/* What becomes of an attempt that failed or got lost; asked: that is what sched wanted. */
+void sched__attempt_failed(struct sched *s, const struct sched__entry *e, enum err_code code, bool asked);
 #endif

@@ -154,19 +154,66 @@ kill_if_unwanted(struct sched *s, uint32_t i)
 {
     struct sched__slot *sl = &s->slots[i];
 
-    if (sl->up && !sl->killing && sl->n > 0 && sched__stage(s, entry(sl, 0)->stage)->live_jobs == 0)
+    if (!sl->up || sl->killing || sl->n == 0)
+        return;
+    const struct sched__entry *e = entry(sl, 0);
+    if (e->doomed || sched__stage(s, e->stage)->live_jobs == 0)
         kill_head(s, i, ERR_CANCELLED);
+}
+
+static void
+revoke(struct sched *s, uint32_t i, uint32_t k)
+{
+    struct sched__slot *sl = &s->slots[i];
+    struct sched__entry *e = entry(sl, k);
+
+    if (e->revoked)
+        return;
+    e->revoked = 1;
+    struct sched_action *a = sched__act(s, SCHED_REVOKE);
+    a->executor = sl->executor;
+    a->slot = sl->number;
+    a->epoch = s->executors[sl->executor].epoch;
+    a->stage = e->stage;
+    a->partition = e->partition;
+    a->attempt = e->attempt;
+    a->code = ERR_CANCELLED;
+    s->count.revoked++;
 }
 
 void
 sched__kill_unwanted(struct sched *s)
 {
-    for (uint32_t i = 0; i < s->n_slots; i++)
+    for (uint32_t i = 0; i < s->n_slots; i++) {
         kill_if_unwanted(s, i);
+        if (!s->slots[i].up || s->slots[i].killing)
+            continue; /* nothing here, or all of it ends with the head */
+        for (uint32_t k = 1; k < s->slots[i].n; k++)
+            if (sched__stage(s, entry(&s->slots[i], k)->stage)->live_jobs == 0)
+                revoke(s, i, k);
+    }
 }
 
 bool
-sched__answered(struct sched *s, uint32_t i, const struct sched__entry *e)
+sched__kill_task(struct sched *s, uint32_t i, const struct sched__entry *e)
+{
+    struct sched__slot *sl = &s->slots[i];
+    uint32_t k = 0;
+
+    while (k < sl->n && !sched__same(entry(sl, k), e))
+        k++;
+    if (k == sl->n)
+        return false;
+    entry(sl, k)->doomed = 1;
+    if (k == 0)
+        kill_if_unwanted(s, i);
+    else
+        revoke(s, i, k);
+    return true;
+}
+
+bool
+sched__answered(struct sched *s, uint32_t i, const struct sched__entry *e, bool *ret_asked)
 {
     struct sched__slot *sl = &s->slots[i];
     uint32_t k = 0;
@@ -176,6 +223,7 @@ sched__answered(struct sched *s, uint32_t i, const struct sched__entry *e)
     if (k == sl->n)
         return false;
     bool head = k == 0;
+    *ret_asked = entry(sl, k)->revoked || entry(sl, k)->doomed || (sl->killing && sched__same(&sl->kill, e));
     for (; k > 0; k--)
         *entry(sl, k) = *entry(sl, k - 1);
     sl->head = (sl->head + 1) & (sl->cap - 1);
@@ -268,6 +316,7 @@ launch(struct sched *s, struct sched__stage *st, uint32_t partition, uint32_t i)
     t->slot = i;
     a->executor = sl->executor;
     a->slot = sl->number;
+    a->node = sl->node;
     a->epoch = s->executors[sl->executor].epoch;
     a->stage = st->id;
     a->partition = partition;
@@ -276,7 +325,7 @@ launch(struct sched *s, struct sched__stage *st, uint32_t partition, uint32_t i)
     if (t->failures > 0 && t->failures + 1u >= s->opts.max_failures)
         a->flags = SCHED_ONE_RECORD;
     s->count.launched++;
-    push(sl, (struct sched__entry){ st->id, partition, a->attempt });
+    push(sl, (struct sched__entry){ .stage = st->id, .partition = partition, .attempt = a->attempt });
     if (sl->n == 1)
         new_head(s, i);
     place(s, i);
@@ -344,7 +393,7 @@ slots_new(struct sched *s, struct sched__executor *x, uint32_t n)
 }
 
 void
-sched__executor_up(struct sched *s, uint32_t executor, uint32_t n)
+sched__executor_up(struct sched *s, uint32_t executor, uint32_t n, uint32_t node)
 {
     ASSERT(executor < SCHED__NONE / 64);
     if (sched_epoch(s, executor) != 0)
@@ -358,8 +407,9 @@ sched__executor_up(struct sched *s, uint32_t executor, uint32_t n)
         s->n_executors = more;
     }
     struct sched__executor *x = &s->executors[executor];
-    if (n > x->room)
+    if (n > x->room || node != x->node) /* what the old ones made stays where it is */
         slots_new(s, x, n);
+    x->node = node;
     x->epoch = ++s->epoch;
     x->n = n;
     s->count.executors++;
@@ -369,6 +419,7 @@ sched__executor_up(struct sched *s, uint32_t executor, uint32_t n)
 
         sl->executor = executor;
         sl->number = k;
+        sl->node = node;
         sl->up = true;
         sl->depth = 1;
         place(s, x->first + k);
@@ -393,7 +444,7 @@ sched__executor_down(struct sched *s, uint32_t executor)
 
         for (uint32_t i = 0; i < m; i++)
             if (i == 0)
-                sched__attempt_failed(s, &held[i], ERR_LOST);
+                sched__attempt_failed(s, &held[i], ERR_LOST, false);
             else
                 sched__again(s, sched__stage(s, held[i].stage), held[i].partition);
     }

@@ -15,15 +15,9 @@ sched__stage(const struct sched *s, uint32_t id)
     return id < s->n_stages ? s->stages[id] : NULL;
 }
 
-static bool
-is_complete(const struct sched__stage *st)
-{
-    return st->n_done == st->n;
-}
-
 /* ---- the list of stages with something to launch */
-static void
-unlist(struct sched *s, struct sched__stage *st)
+void
+sched__unlist(struct sched *s, struct sched__stage *st)
 {
     if (!st->listed)
         return;
@@ -77,11 +71,11 @@ sched__taken(struct sched *s, struct sched__stage *st, uint32_t partition)
     t->attempts++;
     st->n_running++;
     if (st->again == SCHED__NONE && st->cursor == st->n)
-        unlist(s, st);
+        sched__unlist(s, st);
 }
 
-static void
-push_again(struct sched *s, struct sched__stage *st, uint32_t partition)
+void
+sched__push_again(struct sched *s, struct sched__stage *st, uint32_t partition)
 {
     struct sched__task *t = sched__task(st, partition);
     uint32_t i = partition - st->first;
@@ -127,6 +121,7 @@ stage_new(struct sched *s, const struct plan_stage *from, uint32_t first, uint32
     ASSERT(st != NULL && from->id < SCHED__NONE / 16);
     st->id = from->id;
     st->shuffle = from->sink == PLAN_SINK_SHUFFLE;
+    st->files = st->shuffle || from->sink == PLAN_SINK_COLLECT;
     st->first = first;
     st->n = n;
     st->again = SCHED__NONE;
@@ -138,7 +133,7 @@ stage_new(struct sched *s, const struct plan_stage *from, uint32_t first, uint32
 
         ASSERT(p != NULL);
         st->parents[st->n_parents++] = p;
-        st->missing += !is_complete(p);
+        st->missing += !sched__complete(p);
         p->children = sched__more(p->children, p->n_children, sizeof(struct sched__stage *), &p->cap_children);
         p->children[p->n_children++] = st;
     }
@@ -206,7 +201,7 @@ activate(struct sched *s, struct sched__job *job)
         if (!st->mark)
             continue;
         st->mark = false;
-        if (is_complete(st))
+        if (sched__complete(st))
             continue;
         st->active = true;
         list(s, st);
@@ -295,7 +290,7 @@ job_end(struct sched *s, struct sched__job *job)
         if (--st->live_jobs > 0)
             continue;
         st->active = false;
-        unlist(s, st);
+        sched__unlist(s, st);
         running |= st->n_running > 0;
         bury_if_dead(s, st);
     }
@@ -323,6 +318,17 @@ sched__fail(struct sched *s, struct sched__stage *st, enum sched_why why, enum e
 }
 
 void
+sched__cancel_stage(struct sched *s, uint32_t stage)
+{
+    struct sched__stage *st = sched__stage(s, stage);
+
+    if (st && st->live_jobs > 0)
+        sched__fail(s, st, SCHED_CANCELLED, ERR_CANCELLED, &(struct sched__entry){ .stage = stage });
+    else
+        s->count.stale++;
+}
+
+void
 sched__cancel(struct sched *s, uint32_t id)
 {
     for (struct sched__job *job = s->jobs; job; job = job->next)
@@ -339,7 +345,7 @@ void
 sched__again(struct sched *s, struct sched__stage *st, uint32_t partition)
 {
     st->n_running--;
-    push_again(s, st, partition);
+    sched__push_again(s, st, partition);
     bury_if_dead(s, st);
 }
 
@@ -365,6 +371,7 @@ sched__accept(struct sched *s, struct sched__stage *st, const struct sched_event
 
     a->executor = s->slots[t->slot].executor;
     a->slot = s->slots[t->slot].number;
+    a->node = s->slots[t->slot].node;
     a->epoch = ev->epoch;
     a->stage = ev->stage;
     a->partition = ev->partition;
@@ -377,27 +384,18 @@ sched__accept(struct sched *s, struct sched__stage *st, const struct sched_event
     s->count.accepted++;
     st->bytes += ev->bytes;
     st->rows += ev->rows;
+    st->rounds = 0;
     st->n_running--;
     if (++st->n_done == st->n)
         complete(s, st);
 }
 
 void
-sched__output_lost(struct sched *s, struct sched__stage *st, uint32_t partition)
+sched__activate(struct sched *s, struct sched__stage *st)
 {
-    bool was_complete = is_complete(st);
-
-    sched__task(st, partition)->generation++;
-    st->n_done--;
-    if (was_complete)
-        for (uint32_t i = 0; i < st->n_children; i++)
-            if (st->children[i]->missing++ == 0)
-                unlist(s, st->children[i]);
-    push_again(s, st, partition);
-    if (was_complete && st->live_jobs > 0)
-        for (struct sched__job *job = s->jobs; job; job = job->next)
-            if (has(job, st))
-                activate(s, job);
+    for (struct sched__job *job = st->live_jobs > 0 ? s->jobs : NULL; job; job = job->next)
+        if (has(job, st))
+            activate(s, job);
 }
 
 void

@@ -23,6 +23,8 @@ sched_new(const struct sched_opts *opts)
         s->opts.prefetch_ns = 10 * 1000 * 1000;
     if (s->opts.prefetch_max == 0 || s->opts.prefetch_max > SCHED__QUEUE_MAX)
         s->opts.prefetch_max = SCHED__QUEUE_MAX;
+    if (s->opts.max_rounds == 0)
+        s->opts.max_rounds = 4;
     sched__slots_init(s);
     return s;
 }
@@ -133,7 +135,7 @@ static void
 succeeded(struct sched *s, struct sched__stage *st, const struct sched_event *ev)
 {
     struct sched__task *t = sched__task(st, ev->partition);
-    struct sched__entry e = { ev->stage, ev->partition, ev->attempt };
+    struct sched__entry e = { .stage = ev->stage, .partition = ev->partition, .attempt = ev->attempt };
 
     if (st->live_jobs == 0 || t->version != st->version) {
         discard(s, st, ev);
@@ -151,14 +153,14 @@ succeeded(struct sched *s, struct sched__stage *st, const struct sched_event *ev
 }
 
 void
-sched__attempt_failed(struct sched *s, const struct sched__entry *e, enum err_code code)
+sched__attempt_failed(struct sched *s, const struct sched__entry *e, enum err_code code, bool asked)
 {
     struct sched__stage *st = sched__stage(s, e->stage);
     struct sched__task *t = sched__task(st, e->partition);
     bool lost = code == ERR_LOST || code == ERR_CANCELLED;
     enum sched_why why = SCHED_OK;
 
-    if (st->live_jobs == 0) {
+    if (st->live_jobs == 0 || (asked && code == ERR_CANCELLED)) {
         sched__again(s, st, e->partition);
         return;
     }
@@ -199,9 +201,10 @@ planted(struct sched *s, struct sched__stage *st, struct sched__task *t, const s
     }
     if (PLANTED(s, SCHED__PLANT_STALE_EPOCH) && t->state == SCHED__LAUNCHED && ev->code == ERR_NONE &&
         !is_current(s, t, ev)) {
-        struct sched__entry e = { ev->stage, ev->partition, t->attempts - 1 };
+        struct sched__entry e = { .stage = ev->stage, .partition = ev->partition, .attempt = t->attempts - 1 };
+        bool asked;
 
-        sched__answered(s, t->slot, &e);
+        sched__answered(s, t->slot, &e, &asked);
         sched__accept(s, st, ev);
         return true;
     }
@@ -218,7 +221,7 @@ static void
 done(struct sched *s, const struct sched_event *ev)
 {
     struct sched__stage *st = sched__stage(s, ev->stage);
-    struct sched__entry e = { ev->stage, ev->partition, ev->attempt };
+    struct sched__entry e = { .stage = ev->stage, .partition = ev->partition, .attempt = ev->attempt };
     struct sched__task *t = sched__known(st, ev->partition);
 
     if (!t) {
@@ -233,13 +236,13 @@ done(struct sched *s, const struct sched_event *ev)
     }
     uint32_t slot = t->slot;
     uint64_t since = s->slots[slot].since;
-    bool there = sched__answered(s, slot, &e);
+    bool asked, there = sched__answered(s, slot, &e, &asked);
     ASSERT(there);
     if (ev->code == ERR_NONE) {
         sched__pace(s, slot, st, s->now > since ? s->now - since : 0);
         succeeded(s, st, ev);
     } else {
-        sched__attempt_failed(s, &e, (enum err_code)ev->code);
+        sched__attempt_failed(s, &e, (enum err_code)ev->code, asked);
     }
 }
 
@@ -248,7 +251,7 @@ static uint32_t
 blamed(const struct sched_event *ev, const struct sched__entry *held, uint32_t n,
        const struct sched__entry *killed)
 {
-    struct sched__entry told = { ev->stage, ev->partition, ev->attempt };
+    struct sched__entry told = { .stage = ev->stage, .partition = ev->partition, .attempt = ev->attempt };
     uint32_t i;
 
     switch (ev->blame) {
@@ -279,32 +282,15 @@ slot_down(struct sched *s, const struct sched_event *ev)
 
     killed = s->slots[slot].kill;
     uint32_t n = sched__flush(s, slot, held), guilty = blamed(ev, held, n, was_killed ? &killed : NULL);
-    if (was_killed && guilty < n && sched__same(&killed, &held[guilty]))
+    bool asked = was_killed && guilty < n && sched__same(&killed, &held[guilty]);
+    if (asked)
         code = kill_code; /* whatever its end looked like, it was our doing */
 
     for (uint32_t i = 0; i < n; i++)
         if (i == guilty)
-            sched__attempt_failed(s, &held[i], code);
+            sched__attempt_failed(s, &held[i], code, asked);
         else
             sched__again(s, sched__stage(s, held[i].stage), held[i].partition);
-}
-
-static void
-output_lost(struct sched *s, const struct sched_event *ev)
-{
-    struct sched__stage *st = sched__stage(s, ev->stage);
-    struct sched__task *t = sched__known(st, ev->partition);
-
-    if (!t || !st->shuffle || t->state != SCHED__ACCEPTED || t->generation != ev->generation) {
-        s->count.stale++;
-        return;
-    }
-    struct sched__entry e = { ev->stage, ev->partition, t->accepted };
-    sched__output_lost(s, st, ev->partition);
-    if (t->generation <= s->opts.max_lost)
-        return;
-    t->failures = t->lost = 0;
-    sched__fail(s, st, SCHED_TASK_LOST, ERR_LOST, &e);
 }
 
 static void
@@ -312,10 +298,23 @@ executor_down(struct sched *s, const struct sched_event *ev)
 {
     uint32_t epoch = sched_epoch(s, ev->executor);
 
-    if (epoch == 0 || (ev->epoch != 0 && ev->epoch != epoch))
+    if (epoch == 0 || (ev->epoch != 0 && ev->epoch != epoch)) {
         s->count.stale++;
-    else
-        sched__executor_down(s, ev->executor);
+        return;
+    }
+    sched__executor_down(s, ev->executor);
+    if (ev->outputs)
+        sched__outputs_lost(s, ev->executor, SCHED__NONE);
+}
+
+static void
+task_kill(struct sched *s, const struct sched_event *ev)
+{
+    struct sched__entry e = { .stage = ev->stage, .partition = ev->partition, .attempt = ev->attempt };
+    struct sched__task *t = sched__known(sched__stage(s, ev->stage), ev->partition);
+
+    if (!t || t->state != SCHED__LAUNCHED || ev->attempt + 1 != t->attempts || !sched__kill_task(s, t->slot, &e))
+        s->count.stale++;
 }
 
 void
@@ -331,7 +330,7 @@ sched_step(struct sched *s, const struct sched_event *ev, uint64_t now, struct s
         sched__cancel(s, ev->job);
         break;
     case SCHED_EXECUTOR_UP:
-        sched__executor_up(s, ev->executor, ev->slots);
+        sched__executor_up(s, ev->executor, ev->slots, ev->node);
         break;
     case SCHED_EXECUTOR_DOWN:
         executor_down(s, ev);
@@ -343,7 +342,16 @@ sched_step(struct sched *s, const struct sched_event *ev, uint64_t now, struct s
         done(s, ev);
         break;
     case SCHED_OUTPUT_LOST:
-        output_lost(s, ev);
+        sched__output_lost(s, ev);
+        break;
+    case SCHED_NODE_DOWN:
+        sched__node_down(s, ev->node);
+        break;
+    case SCHED_STAGE_CANCEL:
+        sched__cancel_stage(s, ev->stage);
+        break;
+    case SCHED_TASK_KILL:
+        task_kill(s, ev);
         break;
     case SCHED_TIMER:
         sched__timer(s);

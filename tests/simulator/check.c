@@ -62,18 +62,6 @@ charge(struct world *w, uint32_t stage, struct task *t, enum err_code code)
 }
 
 static void
-before_output_lost(struct world *w, const struct sched_event *ev)
-{
-    struct task *t = task_of(w, ev->stage, ev->partition);
-
-    if (!t->accepted || t->generation != ev->generation)
-        return;
-    t->accepted = false;
-    t->generation++;
-    stage_by_id(w, ev->stage)->n_accepted--;
-}
-
-static void
 before_submit(struct world *w, const struct sched_event *ev)
 {
     struct job *job = &w->jobs[ev->job];
@@ -114,12 +102,14 @@ check_before(struct world *w, const struct sched_event *ev)
         }
         break;
     case SCHED_OUTPUT_LOST:
-        before_output_lost(w, ev);
+    case SCHED_NODE_DOWN:
+    case SCHED_STAGE_CANCEL:
+    case SCHED_TASK_KILL:
+    case SCHED_TIMER:
+    case SCHED_JOB_CANCEL:
         break;
     case SCHED_JOB_SUBMIT:
         before_submit(w, ev);
-        break;
-    default:
         break;
     }
 }
@@ -286,6 +276,32 @@ on_kill(struct world *w, const struct sched_action *a)
     world_kill(w, a);
 }
 
+static void
+on_gone(struct world *w, const struct sched_event *ev, const struct sched_action *a)
+{
+    struct task *t = task_of(w, a->stage, a->partition);
+
+    if (ev->kind != SCHED_OUTPUT_LOST && ev->kind != SCHED_NODE_DOWN && !(ev->kind == SCHED_EXECUTOR_DOWN && ev->outputs))
+        broken(w, "output of %u.%u is gone, and nobody said so", a->stage, a->partition);
+    if (!t || !t->accepted || t->attempt != a->attempt || t->generation + 1 != a->generation)
+        broken(w, "output of %u.%u attempt %u is gone, which was not accepted", a->stage, a->partition, a->attempt);
+    if (!t)
+        return;
+    t->accepted = false;
+    t->generation++;
+    stage_by_id(w, a->stage)->n_accepted--;
+}
+
+static void
+on_revoke(struct world *w, const struct sched_action *a)
+{
+    struct task *t = task_of(w, a->stage, a->partition);
+
+    if (!t || !outstanding(w, t) || t->launches - 1 != a->attempt || t->slot != a->slot || t->executor != a->executor)
+        broken(w, "revoke of attempt %u of %u.%u, which does not run", a->attempt, a->stage, a->partition);
+    world_revoke(w, a);
+}
+
 void
 check_action(struct world *w, const struct sched_event *ev, const struct sched_action *a)
 {
@@ -316,6 +332,15 @@ check_action(struct world *w, const struct sched_event *ev, const struct sched_a
         break;
     case SCHED_WAKE_AT:
         world_send(w, (struct msg){ .kind = MSG_TIMER }, a->at > w->now + w->skew ? a->at - w->now - w->skew : 0);
+        break;
+    case SCHED_OUTPUT_GONE:
+        on_gone(w, ev, a);
+        break;
+    case SCHED_REVOKE:
+        on_revoke(w, a);
+        break;
+    case SCHED_EXCLUDED:
+    case SCHED_READMITTED:
         break;
     }
 }

@@ -45,7 +45,7 @@ count_tasks(const struct world *w)
 }
 
 struct totals {
-    uint64_t ends[5], actions[9], again, stale;
+    uint64_t ends[5], actions[16], again, stale;
 };
 
 static void
@@ -55,7 +55,7 @@ add_totals(struct totals *t, const struct world *w)
 
     for (int i = 0; i < 5; i++)
         t->ends[i] += w->ends[i];
-    for (int i = 0; i < 9; i++)
+    for (int i = 0; i < 16; i++)
         t->actions[i] += w->actions[i];
     t->again += w->again;
     sched_counters(w->sched, &c);

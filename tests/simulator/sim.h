@@ -100,6 +100,7 @@ enum msg_kind {
     MSG_TIMER,   /* of the driver */
     MSG_LAUNCH,  /* to an executor: slot, held */
     MSG_KILL,    /* to an executor: slot, held, code */
+    MSG_REVOKE,  /* to an executor: slot, held */
     MSG_RUN_END, /* in an executor: the head of a slot's queue ends with code */
     MSG_RETURN,  /* an executor learns that it was declared dead */
     MSG_START,   /* from here on: the world's doing */
@@ -135,7 +136,7 @@ struct world {
     struct job jobs[SIM_JOBS];
     uint64_t events, faults, launches;
     uint32_t ends[5];    /* of jobs, by enum sched_why */
-    uint32_t actions[9]; /* by enum sched_action_kind */
+    uint32_t actions[16]; /* by enum sched_action_kind */
     uint32_t again;      /* accepts of a later generation */
     uint64_t read; /* what the attempt read whose DONE is being handled */
     char broken[256]; /* the invariant that doesn't hold, "" if all do */
@@ -154,6 +155,7 @@ void world_send(struct world *w, struct msg m, uint64_t delay);
 /* Carries out what the driver asks of an executor. */
 void world_launch(struct world *w, const struct sched_action *a);
 void world_kill(struct world *w, const struct sched_action *a);
+void world_revoke(struct world *w, const struct sched_action *a);
 /* check.c */
 void check_before(struct world *w, const struct sched_event *ev);
 void check_action(struct world *w, const struct sched_event *ev, const struct sched_action *a);

@@ -112,6 +112,13 @@ world_kill(struct world *w, const struct sched_action *a)
                            .held = { a->stage, a->partition, a->attempt, a->epoch } });
 }
 
+void
+world_revoke(struct world *w, const struct sched_action *a)
+{
+    order(w, (struct msg){ .kind = MSG_REVOKE, .executor = a->executor, .slot = a->slot,
+                           .held = { a->stage, a->partition, a->attempt, a->epoch } });
+}
+
 /* ---- slots */
 static struct held *
 held(const struct xslot *sl, uint32_t k)
@@ -294,6 +301,27 @@ kill_comes(struct world *w, const struct msg *m)
         }
 }
 
+/* Dropped if it has not begun. */
+static void
+revoke_comes(struct world *w, const struct msg *m)
+{
+    struct executor *x = &w->executors[m->executor];
+    struct xslot *sl = &x->slots[m->slot];
+    uint32_t k = 1;
+
+    if (!x->alive || x->epoch != m->held.epoch)
+        return;
+    while (k < sl->n && memcmp(held(sl, k), &m->held, sizeof m->held))
+        k++;
+    if (k >= sl->n)
+        return;
+    for (; k > 0; k--)
+        *held(sl, k) = *held(sl, k - 1);
+    sl->head = (sl->head + 1) % sl->cap;
+    sl->n--;
+    tell(w, m->executor, event_of(&m->held, SCHED_DONE, ERR_CANCELLED), 0);
+}
+
 /* ---- executors */
 static void
 start(struct world *w, uint32_t executor)
@@ -371,7 +399,8 @@ mix(struct world *w, uint64_t v)
 static void
 print_event(struct world *w, const struct sched_event *ev)
 {
-    static const char *const kinds[] = { "", "SUBMIT", "CANCEL", "UP", "DOWN", "SLOT_DOWN", "DONE", "LOST", "TIMER" };
+    static const char *const kinds[] = { "", "SUBMIT", "CANCEL", "UP", "DOWN", "SLOT_DOWN", "DONE", "LOST", "TIMER",
+                                         "NODE_DOWN", "STOP_STAGE", "STOP_TASK" };
 
     printf("%14.6f %-9s job %u executor %u slot %u epoch %u task %u.%u attempt %u generation %u %s\n",
            (double)w->now / 1e9, kinds[ev->kind], ev->job, ev->executor, ev->slot, ev->epoch, ev->stage,
@@ -382,7 +411,7 @@ static void
 print_action(const struct sched_action *a)
 {
     static const char *const kinds[] = { "", "LAUNCH", "KILL", "ACCEPT", "DISCARD", "STAGE_END", "CHANGED",
-                                         "JOB_END", "WAKE_AT" };
+                                         "JOB_END", "WAKE_AT", "GONE", "REVOKE", "EXCLUDED", "READMIT" };
 
     printf("    -> %-9s job %u executor %u slot %u epoch %u task %u.%u attempt %u generation %u flags %u why %u %s\n",
            kinds[a->kind], a->job, a->executor, a->slot, a->epoch, a->stage, a->partition, a->attempt,
@@ -485,6 +514,9 @@ handle(struct world *w, struct msg *m)
         break;
     case MSG_KILL:
         kill_comes(w, m);
+        break;
+    case MSG_REVOKE:
+        revoke_comes(w, m);
         break;
     case MSG_RUN_END:
         run_end(w, m);
