@@ -1,0 +1,254 @@
+/* rpc -- the reactor thread, the inbox, the beginning and the end; see rpc.h and rpc_priv.h */
+#include <errno.h>
+#include <grpc/support/log.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "rpc/rpc_priv.h"
+
+/* ---- operations */
+
+void *
+rpc__op_go(struct rpc__op *op)
+{
+    ASSERT(!atomic_load_explicit(&op->busy, memory_order_relaxed));
+    atomic_store_explicit(&op->busy, true, memory_order_release);
+    return op;
+}
+
+void
+rpc__start(grpc_call *call, const grpc_op *ops, size_t n, struct rpc__op *op)
+{
+    grpc_call_error ce = grpc_call_start_batch(call, ops, n, rpc__op_go(op), NULL);
+
+    ASSERT(ce == GRPC_CALL_OK);
+}
+
+/* ---- the reactor's side */
+
+static void
+wake(struct rpc *r)
+{
+    uint64_t one = 1;
+
+    if (write(r->event, &one, sizeof one) < 0)
+        ASSERT(errno == EAGAIN); /* the counter is full: the loop will wake */
+}
+
+static void
+push(struct rpc *r, struct rpc__op *op)
+{
+    struct rpc__op *below = atomic_load(&r->inbox);
+
+    do
+        op->next = below;
+    while (!atomic_compare_exchange_weak(&r->inbox, &below, op));
+    /* Either the loop sees op when it looks once more before it sleeps, or this sees that it has armed. */
+    if (atomic_exchange(&r->armed, false))
+        wake(r);
+}
+
+static void *
+reactor(void *arg)
+{
+    struct rpc *r = arg;
+
+    for (;;) {
+        grpc_event ev = grpc_completion_queue_next(r->cq, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
+        if (ev.type == GRPC_QUEUE_SHUTDOWN)
+            return NULL;
+        struct rpc__op *op = ev.tag;
+
+        ASSERT(atomic_load_explicit(&op->busy, memory_order_acquire));
+        op->ok = ev.success != 0;
+        push(r, op);
+    }
+}
+
+/* ---- the loop's side */
+
+static bool
+drain(struct rpc *r)
+{
+    struct rpc__op *n = atomic_exchange(&r->inbox, NULL), *first = NULL;
+    bool any = n != NULL;
+
+    while (n) { /* turn the list round */
+        struct rpc__op *next = n->next;
+
+        n->next = first;
+        first = n;
+        n = next;
+    }
+    while ((n = first)) {
+        first = n->next;
+        atomic_store_explicit(&n->busy, false, memory_order_relaxed);
+        n->done(n->owner, n->ok);
+    }
+    return any;
+}
+
+static void
+flush(struct rpc *r)
+{
+    struct rpc_link *l;
+
+    while ((l = r->dirty)) {
+        r->dirty = l->next_dirty;
+        l->dirty = false;
+        rpc__link_flush(l);
+    }
+}
+
+static bool
+work(void *arg)
+{
+    struct rpc *r = arg;
+    bool any = drain(r);
+
+    flush(r);
+    return any;
+}
+
+static bool
+arm(void *arg)
+{
+    struct rpc *r = arg;
+
+    atomic_store(&r->armed, true);
+    return atomic_load(&r->inbox) || r->dirty;
+}
+
+static void
+disarm(void *arg)
+{
+    struct rpc *r = arg;
+
+    atomic_store(&r->armed, false);
+}
+
+static void
+on_wake(void *arg, unsigned events)
+{
+    struct rpc *r = arg;
+    uint64_t n;
+
+    if (read(r->event, &n, sizeof n) < 0)
+        ASSERT(errno == EAGAIN || errno == EINTR);
+    work(r);
+}
+
+/* ---- beginning and end */
+
+static void
+no_log(gpr_log_func_args *args)
+{
+    (void)args;
+}
+
+/* gRPC's threads and ours take no signals: those are the loop's. */
+static struct err *
+start(struct rpc *r)
+{
+    sigset_t all, before;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (!getenv("GRPC_VERBOSITY"))
+        gpr_set_log_function(no_log);
+    grpc_init();
+    r->cq = grpc_completion_queue_create_for_next(NULL);
+    int errnum = pthread_create(&r->reactor, NULL, reactor, r);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    r->started = errnum == 0;
+    return errnum ? err_errno(errnum, "starting the thread of gRPC") : NULL;
+}
+
+struct err *
+rpc_new(struct loop *l, struct rpc **ret)
+{
+    struct rpc *r = calloc(1, sizeof *r);
+    struct err *e;
+
+    if (!r)
+        abort();
+    r->l = l;
+    r->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    r->poll = (struct loop_poll){ work, arm, disarm, r, NULL };
+    loop_poll_add(l, &r->poll);
+    if (r->event < 0)
+        e = err_errno(errno, "making an eventfd");
+    else
+        e = loop_io_new(l, r->event, LOOP_IN, on_wake, r, &r->io);
+    if (!e)
+        e = start(r);
+    if (e) {
+        rpc_free(r);
+        return e;
+    }
+    *ret = r;
+    return NULL;
+}
+
+/* Links that were closed send what waits; after a second they are cut off. */
+static void
+wait_for_the_last(struct rpc *r)
+{
+    uint64_t until = clock_mono_ns() + RPC_CLOSE_NS;
+    bool cut = false;
+
+    for (;;) {
+        work(r);
+        if (!r->live)
+            return;
+        uint64_t now = clock_mono_ns();
+        if (now >= until && !cut) {
+            cut = true;
+            for (struct rpc_link *l = r->links, *next; l; l = next) {
+                next = l->next;
+                rpc__link_fail(l, NULL);
+                rpc__link_settle(l);
+            }
+            continue;
+        }
+        struct pollfd p = { .fd = r->event, .events = POLLIN };
+        if (!arm(r))
+            poll(&p, 1, cut ? -1 : (int)((until - now) / 1000000) + 1);
+        disarm(r);
+        uint64_t n;
+        if (read(r->event, &n, sizeof n) < 0)
+            ASSERT(errno == EAGAIN || errno == EINTR);
+    }
+}
+
+void
+rpc_free(struct rpc *r)
+{
+    if (!r)
+        return;
+    if (r->started) {
+        for (struct rpc_link *l = r->links; l; l = l->next)
+            ASSERT(l->closed);
+        wait_for_the_last(r);
+    }
+    if (r->cq) {
+        grpc_completion_queue_shutdown(r->cq);
+        if (r->started)
+            pthread_join(r->reactor, NULL);
+        else
+            while (grpc_completion_queue_next(r->cq, gpr_inf_future(GPR_CLOCK_REALTIME), NULL).type !=
+                   GRPC_QUEUE_SHUTDOWN)
+                ;
+        grpc_completion_queue_destroy(r->cq);
+        grpc_shutdown_blocking();
+    }
+    loop_poll_remove(r->l, &r->poll);
+    loop_io_free(r->io);
+    file_close(&r->event);
+    free(r);
+}
