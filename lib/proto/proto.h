@@ -17,7 +17,7 @@
 #include "proto/control.pb-c.h"
 
 /* Goes up by one with every change of control.proto: both sides must have the same. */
-enum { PROTO_VERSION = 2 };
+enum { PROTO_VERSION = 3 };
 /* Bytes that unpacking may take, a byte of message; and for any message. */
 enum { PROTO_GROWTH = 8, PROTO_SMALL = 16 << 10 };
 
