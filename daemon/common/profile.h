@@ -1,0 +1,23 @@
+/*
+ * profile -- what a host can run, as workers publish it, and whether a module is of that kind.
+ *
+ * Owner: everything lives in the arena.  Threads: any.
+ */
+#ifndef COMMON_PROFILE_H
+#define COMMON_PROFILE_H
+#include "base/arena.h"
+#include "flow/module.h"
+#include "proto/proto.h"
+
+/* This host's, with the sonames that its loader finds (sorted, each once). */
+void profile_host(struct arena *a, Taskd__Profile *ret);
+/* The same profile with those of its libraries that are asked for; views into p. */
+void profile_filter(struct arena *a, const Taskd__Profile *p, char *const *need, size_t n_need, Taskd__Profile *ret);
+/* The libraries that m needs and that don't come along with it (along: n_along names); views into m. */
+void profile_need(struct arena *a, const struct module_info *m, const char *const *along, size_t n_along, char ***ret,
+                  size_t *ret_n);
+/* module_check() for another host: p.library says which libraries it has, along which come with the module.  The
+ * sentence begins with where, "worker w1 on host b". */
+struct err *profile_check(const struct module_info *m, const Taskd__Profile *p, const char *const *along, size_t n_along,
+                          const char *where) MUST_USE;
+#endif

@@ -1,0 +1,129 @@
+/* Tests of daemon/common/profile: what hosts publish, and which modules they take. */
+#include <elf.h>
+#include <string.h>
+
+#include "common/profile.h"
+#include "unit.h"
+
+static const struct module_need needs[] = { { "libc.so.6", "GLIBC_2.34" }, { "libgeo.so.3", NULL } };
+
+static struct module_info
+module(void)
+{
+    static const char *const exports[] = { "td_plugin_v1" };
+    struct module_profile host;
+
+    module_profile_host(&host);
+    return (struct module_info){ .name = "job.so", .machine = EM_X86_64, .abi = host.abi, .isa = 3,
+                                 .plugin_size = sizeof(td_plugin), .needs = needs, .nneeds = 2, .exports = exports,
+                                 .nexports = 1, .plugin_at = 8 };
+}
+
+static Taskd__Profile
+worker(const char *isa, const char *machine, const char *glibc)
+{
+    static char *libraries[] = { "libc.so.6", "libgeo.so.3", "libm.so.6" };
+    Taskd__Profile p = TASKD__PROFILE__INIT;
+
+    p.isa = (char *)isa;
+    p.machine = (char *)machine;
+    p.glibc = (char *)glibc;
+    p.library = libraries;
+    p.n_library = 3;
+    return p;
+}
+
+static void
+this_host_publishes_its_libraries(void)
+{
+    struct arena a = { 0 };
+    Taskd__Profile p;
+    bool libc = false;
+
+    profile_host(&a, &p);
+    for (size_t i = 0; i < p.n_library; i++) {
+        libc |= !strcmp(p.library[i], "libc.so.6");
+        CU_ASSERT(i == 0 || strcmp(p.library[i - 1], p.library[i]) < 0);
+        CU_ASSERT(!strchr(p.library[i], '/'));
+    }
+    CU_ASSERT(libc);
+    CU_ASSERT(strchr(p.glibc, '.') && *p.machine);
+    arena_fini(&a);
+}
+
+static void
+what_is_asked_for_is_said(void)
+{
+    Taskd__Profile all = worker("x86-64-v3", "x86-64", "2.36"), some;
+    char *ask[] = { "libm.so.6", "libz.so.1" };
+    struct arena a = { 0 };
+
+    profile_filter(&a, &all, ask, 2, &some);
+    EQ_U64(some.n_library, 1);
+    EQ_STR(some.library[0], "libm.so.6");
+    EQ_STR(some.glibc, "2.36");
+    arena_fini(&a);
+}
+
+static void
+what_comes_along_is_not_needed(void)
+{
+    const char *along[] = { "libgeo.so.3" };
+    struct module_info m = module();
+    struct arena a = { 0 };
+    char **need;
+    size_t n;
+
+    profile_need(&a, &m, along, 1, &need, &n);
+    EQ_U64(n, 1);
+    EQ_STR(need[0], "libc.so.6");
+    profile_need(&a, &m, NULL, 0, &need, &n);
+    EQ_U64(n, 2);
+    arena_fini(&a);
+}
+
+static void
+workers_are_compared(void)
+{
+    static const struct {
+        const char *isa, *machine, *glibc, *text;
+    } bad[] = {
+        { "x86-64-v2", "x86-64", "2.36", "worker w1 on host b: job.so was built for x86-64-v3, this CPU is x86-64-v2" },
+        { "", "aarch64", "2.36", "worker w1 on host b: job.so was built for x86-64, this machine is aarch64" },
+        { "x86-64-v3", "vax", "2.36", "worker w1 on host b: job.so was built for x86-64, this machine is machine 0" },
+        { "x86-64-v3", "x86-64", "2.31",
+          "worker w1 on host b: job.so needs GLIBC_2.34 (for libc.so.6), this machine has 2.31" },
+    };
+    const char *along[] = { "libgeo.so.3" };
+    struct module_info m = module();
+    Taskd__Profile p = worker("x86-64-v4", "x86-64", "2.34");
+
+    NO_ERR(profile_check(&m, &p, NULL, 0, "w"));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        p = worker(bad[i].isa, bad[i].machine, bad[i].glibc);
+        IS_ERR(profile_check(&m, &p, NULL, 0, "worker w1 on host b"), ERR_ABI, bad[i].text);
+    }
+    p = worker("x86-64-v3", "x86-64", "new");
+    IS_ERR(profile_check(&m, &p, NULL, 0, "w"), ERR_CORRUPT, "w says that its glibc is \"new\"");
+    p = worker("x86-64-v3", "x86-64", "2.36");
+    p.n_library = 1;
+    IS_ERR(profile_check(&m, &p, NULL, 0, "worker w1 on host b"), ERR_ABI,
+           "worker w1 on host b: job.so needs libgeo.so.3, this machine does not have it");
+    NO_ERR(profile_check(&m, &p, along, 1, "w"));
+    p.n_library = 0;
+    NO_ERR(profile_check(&m, &p, NULL, 0, "w"));
+}
+
+static const struct unit_test tests[] = {
+    { "profile.this_host_publishes_its_libraries", this_host_publishes_its_libraries },
+    { "profile.what_is_asked_for_is_said", what_is_asked_for_is_said },
+    { "profile.what_comes_along_is_not_needed", what_comes_along_is_not_needed },
+    { "profile.workers_are_compared", workers_are_compared },
+    UNIT_END,
+};
+
+int
+main(int argc, char **argv)
+{
+    return unit_main(argc, argv, "profile", tests);
+}
