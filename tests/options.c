@@ -330,6 +330,7 @@ lines_that_make_no_sense(void)
             "--supervise: in client mode the driver runs here, and nobody starts it again\nhint: Use --deploy-mode cluster.");
     refused("--master local --conf spark.driver.supervise=true job.so", ERR_CONFIG, "--conf: in client mode");
     refused("--master taskd://a --detach job.so", ERR_USAGE, "--detach: in client mode");
+    refused("--master taskd://a --deploy-mode cluster --summary x job.so", ERR_USAGE, "--summary: in cluster mode");
     refused("--supervise=true job.so", ERR_USAGE, "--supervise takes no value");
     refused("--master taskd://a --total-executor-cores 2 --executor-cores 4 job.so", ERR_CONFIG,
             "--total-executor-cores: 2 cores in all are fewer than the 4 of one executor");

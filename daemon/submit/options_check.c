@@ -108,6 +108,9 @@ deploy(const struct submit_options *o)
     if (!o->cluster_mode && o->detach)
         return err_hint(err_new(ERR_USAGE, "--detach: in client mode the driver runs here, there is nothing to leave"),
                         "Use --deploy-mode cluster.");
+    if (o->cluster_mode && o->summary)
+        return err_hint(err_new(ERR_USAGE, "--summary: in cluster mode the driver runs elsewhere and can't write it here"),
+                        "Use --deploy-mode client, or `taskd status --json` afterwards.");
     return NULL;
 }
 
