@@ -129,7 +129,7 @@ make_room(struct combine *c, uint32_t group)
             return NULL;
     }
     TRY(spill(c));
-    c->t.most = table_share(c->t.bits);
+    c->t.most = table_share(&c->t);
     if (c->t.most < group)
         c->t.most = group; /* a tiny table: TAIL has the room */
     return NULL;
@@ -225,11 +225,14 @@ probe_group(struct combine *c, bool str, uint8_t kind, uint8_t fold, const void 
     for (i = 0; i < n; i++) {
         const struct block_str *text = str ? (const struct block_str *)keys + i : NULL;
         uint64_t v = vals ? vals[i] : 1;
-
-        if (!str) /* the last ones of a group fetch something again: cheaper than a branch */
-            __builtin_prefetch((struct table_num *)c->t.slot + (k[i + TABLE_AHEAD].hash >> c->t.shift), 1);
+        struct table_key num;
         bool fresh;
-        uint64_t *at = table_find(&c->t, str, &k[i], text, &fresh);
+
+        if (!str) { /* the last ones of a group fetch the same again: cheaper than a branch */
+            table_fetch(&c->t, ((const uint64_t *)keys)[i + TABLE_AHEAD < n ? i + TABLE_AHEAD : n - 1]);
+            num = table_num_key(&c->t, ((const uint64_t *)keys)[i]);
+        }
+        uint64_t *at = table_find(&c->t, str, str ? &k[i] : &num, text, &fresh);
 
         if (__builtin_expect(!at, 0))
             break;
@@ -342,17 +345,18 @@ probe_user(struct combine *c, const void *keys, const void *vals, const struct t
 static struct err *
 add_group(struct combine *c, const void *keys, const void *vals_, uint32_t n, uint32_t *ret_done)
 {
-    struct table_key k[GROUP + TABLE_AHEAD];
+    struct table_key k[GROUP];
     const uint64_t *vals = vals_;
     bool str = c->schema.key == BLOCK_STR;
     uint32_t done = 0;
 
     if (str)
         table_hash(&c->t, true, keys, n, k);
-    else
+    else if (c->user)
         table_hash(&c->t, false, keys, n, k);
-    for (uint32_t i = n; !str && i < n + TABLE_AHEAD; i++)
-        k[i].hash = 0; /* prefetched, nothing else */
+    else
+        for (uint32_t i = 0; i < TABLE_AHEAD && i < n; i++)
+            table_fetch(&c->t, ((const uint64_t *)keys)[i]);
     if (c->user) {
         TRY(probe_user(c, keys, vals_, k, n, ret_done));
         return NULL;

@@ -74,7 +74,7 @@ set_bits(struct table *t, unsigned bits)
 {
     t->bits = bits;
     t->shift = 64 - bits;
-    t->most = table_share(bits);
+    t->most = table_share(t);
 }
 
 void

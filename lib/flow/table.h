@@ -80,9 +80,24 @@ uint64_t *table_find_str(struct table *t, const struct table_key *k, const struc
 
 /* Keys that a table holds before it grows: 5/8 of its slots, where linear probing still needs less than two looks. */
 static inline uint64_t
-table_share(unsigned bits)
+table_share(const struct table *t)
 {
-    return ((uint64_t)1 << bits) / 8 * 5;
+    return ((uint64_t)1 << t->bits) / 8 * (t->kind == BLOCK_STR ? 5 : 3);
+}
+
+static inline __attribute__((always_inline)) struct table_key
+table_num_key(const struct table *t, uint64_t bits)
+{
+    uint64_t key = block_norm(t->kind, bits);
+
+    return (struct table_key){ key, 0, hash_u64(key) };
+}
+
+/* Fetches the slot of a number into the cache. */
+static inline __attribute__((always_inline)) void
+table_fetch(const struct table *t, uint64_t bits)
+{
+    __builtin_prefetch((const struct table_num *)t->slot + (table_num_key(t, bits).hash >> t->shift), 1);
 }
 
 /* Hashes n <= TABLE_GROUP keys and fetches their slots into the cache. */
@@ -107,11 +122,9 @@ table_hash(struct table *t, bool str, const void *col, uint32_t n, struct table_
                 t->giant |= s.n > BLOCK_RAW_MAX;
             }
         } else {
-            k[i].lo = block_norm(t->kind, ((const uint64_t *)col)[i]);
-            k[i].hi = 0;
-            k[i].hash = hash_u64(k[i].lo);
+            k[i] = table_num_key(t, ((const uint64_t *)col)[i]);
         }
-        if (prefetch && (str || i < TABLE_AHEAD))
+        if (prefetch)
             __builtin_prefetch(slot + (k[i].hash >> shift) * size, 1);
     }
 }

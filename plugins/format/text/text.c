@@ -51,13 +51,22 @@ text_cut(const char *p, size_t n, uint32_t max, struct block_str *rows, size_t *
     return k;
 }
 
-/* Decimal digits of v before end; returns where they begin. */
+/* Decimal digits of v before end, two at a time; returns where they begin. */
 static char *
 digits(char *end, uint64_t v)
 {
-    do
-        *--end = (char)('0' + v % 10);
-    while (v /= 10);
+    static const char two[] =
+        "0001020304050607080910111213141516171819"
+        "2021222324252627282930313233343536373839"
+        "4041424344454647484950515253545556575859"
+        "6061626364656667686970717273747576777879"
+        "8081828384858687888990919293949596979899";
+
+    for (; v >= 100; v /= 100)
+        memcpy(end -= 2, two + v % 100 * 2, 2);
+    if (v >= 10)
+        return memcpy(end - 2, two + v * 2, 2);
+    *--end = (char)('0' + v);
     return end;
 }
 
