@@ -345,74 +345,129 @@ str_of(const struct table_str *s)
     return (struct block_str){ n <= 16 ? (const char *)&s->lo : (const char *)s->hi, n };
 }
 
-/* A row among those of its cluster: it is pushed up by at most a few places, so it goes back as few. */
-static inline __attribute__((always_inline)) void
-insert(struct walk *w, bool str, uint64_t rank, uint64_t num, struct block_str text, uint64_t v)
+static void
+rows_room(struct walk *w, size_t more, size_t size)
 {
-    uint64_t *nums = w->key;
-    struct block_str *strs = w->key;
+    if (w->n + more <= w->cap)
+        return;
+    w->cap = w->cap * 2 > w->n + more ? w->cap * 2 : w->n + more + TABLE_ROWS;
+    w->rank = larger(w->rank, w->cap * sizeof *w->rank);
+    w->v = larger(w->v, w->cap * sizeof *w->v);
+    w->key = larger(w->key, w->cap * size);
+}
 
-    if (w->n == w->cap) {
-        w->cap = w->cap ? w->cap * 2 : 2 * TABLE_ROWS;
-        w->rank = larger(w->rank, w->cap * sizeof *w->rank);
-        w->v = larger(w->v, w->cap * sizeof *w->v);
-        w->key = larger(w->key, w->cap * (str ? sizeof *strs : sizeof *nums));
-        nums = w->key;
-        strs = w->key;
-    }
+/* A cluster of taken slots holds whole home ranges: sorted by itself it fits between its neighbours.  A row is pushed
+ * up by at most a few places, so it goes back as few. */
+static void
+insert_str(struct walk *w, uint64_t rank, struct block_str text, uint64_t v)
+{
+    rows_room(w, 1, sizeof text);
+    struct block_str *strs = w->key;
     size_t k = w->n++;
+
     for (; k > w->base; k--) {
-        if (w->rank[k - 1] < rank)
-            break;
-        if (w->rank[k - 1] == rank && (str ? block_str_cmp(strs[k - 1], text) < 0 : nums[k - 1] < num))
+        if (w->rank[k - 1] < rank || (w->rank[k - 1] == rank && block_str_cmp(strs[k - 1], text) < 0))
             break;
         w->rank[k] = w->rank[k - 1];
         w->v[k] = w->v[k - 1];
-        if (str)
-            strs[k] = strs[k - 1];
-        else
-            nums[k] = nums[k - 1];
+        strs[k] = strs[k - 1];
     }
     w->rank[k] = rank;
     w->v[k] = v;
-    if (str)
-        strs[k] = text;
-    else
-        nums[k] = num;
+    strs[k] = text;
 }
 
-/* A cluster of taken slots holds whole home ranges: sorted by itself it fits between its neighbours. */
-static inline __attribute__((always_inline)) struct err *
-walk_slots(struct table *t, struct walk *w, bool str)
+static struct err *
+walk_strs(struct table *t, struct walk *w)
 {
     const struct table_str *s = t->slot;
-    const struct table_num *m = t->slot;
     size_t end = ((size_t)1 << t->bits) + TABLE_TAIL;
-    size_t zero = t->has_zero && !str ? hash_u64(0) >> t->shift : SIZE_MAX;
-    const struct block_str none = { 0 };
 
     for (size_t i = 0; i < end; i++) {
-        if (i == zero)
-            insert(w, str, hash_u64(0), 0, none, t->zero);
-        if (str ? s[i].len1 != 0 : m[i].key != 0) {
-            if (str)
-                insert(w, str, str_rank(&s[i]), 0, str_of(&s[i]), s[i].v);
-            else
-                insert(w, str, hash_u64(m[i].key), m[i].key, none, m[i].v);
+        if (s[i].len1) {
+            insert_str(w, str_rank(&s[i]), str_of(&s[i]), s[i].v);
             continue;
         }
         w->base = w->n;
         if (w->n >= TABLE_ROWS)
-            TRY(flush(w, str ? sizeof(struct block_str) : 8));
+            TRY(flush(w, sizeof(struct block_str)));
     }
-    return flush(w, str ? sizeof(struct block_str) : 8);
+    return flush(w, sizeof(struct block_str));
+}
+
+/* The same for numbers, all clusters from base on at once. */
+static void
+sort_nums(struct walk *w)
+{
+    uint64_t *nums = w->key;
+
+    for (size_t i = w->base + 1; i < w->n; i++) {
+        if (__builtin_expect(w->rank[i] > w->rank[i - 1], 1))
+            continue;
+        uint64_t rank = w->rank[i], num = nums[i], v = w->v[i];
+        size_t k = i;
+        for (; k > w->base; k--) {
+            if (w->rank[k - 1] < rank || (w->rank[k - 1] == rank && nums[k - 1] < num))
+                break;
+            w->rank[k] = w->rank[k - 1];
+            w->v[k] = w->v[k - 1];
+            nums[k] = nums[k - 1];
+        }
+        w->rank[k] = rank;
+        w->v[k] = v;
+        nums[k] = num;
+    }
+    w->base = w->n;
+}
+
+/* Which slots are taken is nothing that can be foretold, so all of them are copied, and the taken ones stay. */
+static size_t
+copy_nums(struct walk *w, const struct table_num *s, size_t n)
+{
+    uint64_t *nums = (uint64_t *)w->key + w->n, *v = w->v + w->n, *rank = w->rank + w->n;
+    size_t k = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        nums[k] = s[i].key;
+        v[k] = s[i].v;
+        rank[k] = hash_u64(s[i].key);
+        k += s[i].key != 0;
+    }
+    return k;
+}
+
+static struct err *
+walk_nums(struct table *t, struct walk *w)
+{
+    const struct table_num *s = t->slot;
+    size_t end = ((size_t)1 << t->bits) + TABLE_TAIL, zero = t->has_zero ? hash_u64(0) >> t->shift : SIZE_MAX;
+
+    for (size_t i = 0, to; i < end; i = to) {
+        to = end - i < TABLE_ROWS ? end : i + TABLE_ROWS;
+        if (i < zero && zero < to)
+            to = zero;
+        rows_room(w, TABLE_ROWS + 1, 8);
+        if (i == zero) {
+            ((uint64_t *)w->key)[w->n] = 0;
+            w->v[w->n] = t->zero;
+            w->rank[w->n++] = hash_u64(0);
+        }
+        w->n += copy_nums(w, s + i, to - i);
+        if (!s[to - 1].key) { /* between two clusters */
+            sort_nums(w);
+            if (w->n >= TABLE_ROWS)
+                TRY(flush(w, 8));
+        }
+    }
+    sort_nums(w);
+    return flush(w, 8);
 }
 
 struct err *
 table_walk(struct table *t, table_rows_fn *fn, void *arg)
 {
     struct walk w = { .fn = fn, .arg = arg };
-    struct err *e = t->kind == BLOCK_STR ? walk_slots(t, &w, true) : walk_slots(t, &w, false);
+    struct err *e = t->kind == BLOCK_STR ? walk_strs(t, &w) : walk_nums(t, &w);
 
     free(w.rank);
     free(w.v);
