@@ -1,9 +1,11 @@
 /* bulk_client -- gets, cut into pieces that are asked for one by one: bounded, resumed where they broke. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "net/bulk_client_priv.h"
 
 /* ---- the end of a get */
@@ -262,28 +264,67 @@ write_at(const struct bulk_job *j, const char *p, size_t n, uint64_t at)
     return NULL;
 }
 
-void
-bulk__piece_bytes(struct bulk_peer *p, struct bulk_piece *x, const void *bytes, size_t n)
+static void
+received(struct bulk_peer *p, struct bulk_piece *x, size_t n)
 {
-    struct bulk_job *j = x->job;
-
     p->c->asked -= n;
     p->progress = true;
     x->left -= n;
     x->moved = true;
-    if (!j)
-        return;
-    struct err *e = write_at(j, bytes, n, x->at);
-    if (e) {
-        give_up(x, e);
-        return;
-    }
+}
+
+static void
+stored(struct bulk_piece *x, size_t n)
+{
+    struct bulk_job *j = x->job;
+
     x->at += n;
     j->got += n;
     if (x->offset == BULK_TAIL)
         return;
     x->offset += n;
     x->length -= n;
+}
+
+void
+bulk__piece_bytes(struct bulk_peer *p, struct bulk_piece *x, const void *bytes, size_t n)
+{
+    received(p, x, n);
+    if (!x->job)
+        return;
+    struct err *e = write_at(x->job, bytes, n, x->at);
+    if (e)
+        give_up(x, e);
+    else
+        stored(x, n);
+}
+
+void
+bulk__piece_piped(struct bulk_peer *p, struct bulk_piece *x, size_t n)
+{
+    struct bulk_client *c = p->c;
+
+    while (n && x->job) {
+        loff_t at = (loff_t)x->at;
+        ssize_t did = splice(c->pipe[0], NULL, x->job->get.fd, &at, n, SPLICE_F_MOVE);
+
+        if (did < 0 && errno == EINTR)
+            continue;
+        if (did <= 0) /* not every file can do that; what is wrong with it a write will tell */
+            break;
+        received(p, x, (size_t)did);
+        stored(x, (size_t)did);
+        n -= (size_t)did;
+    }
+    while (n) {
+        ssize_t did = read(c->pipe[0], c->buffer, n < BULK_BUFFER ? n : BULK_BUFFER);
+
+        ASSERT(did > 0 || errno == EINTR);
+        if (did > 0) {
+            bulk__piece_bytes(p, x, c->buffer, (size_t)did);
+            n -= (size_t)did;
+        }
+    }
 }
 
 void
@@ -364,6 +405,10 @@ bulk_client_new(struct loop *l, const struct bulk_client_opts *o, struct bulk_cl
     c->backoff_ns = o->backoff_ns ? o->backoff_ns : 100000000u;
     c->silence_ns = o->silence_ns ? o->silence_ns : 10000000000u;
     c->finished_end = &c->finished;
+    if (o->tls || pipe2(c->pipe, O_CLOEXEC) < 0)
+        c->pipe[0] = c->pipe[1] = -1;
+    else
+        (void)fcntl(c->pipe[1], F_SETPIPE_SZ, BULK_TURN); /* refused: it stays as small as it is */
     struct err *e = bulk__tls_new(o->tls, false, &c->tls);
     if (e)
         bulk_client_free(c);
@@ -401,6 +446,8 @@ bulk_client_free(struct bulk_client *c)
     loop_timer_stop(c->l, &c->deliver);
     bulk__tls_free(c->tls);
     bulk__wipe(c->secret, sizeof c->secret);
+    file_close(&c->pipe[0]);
+    file_close(&c->pipe[1]);
     free(c->buffer);
     free(c->app);
     free(c);

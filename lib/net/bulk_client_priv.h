@@ -8,10 +8,12 @@ enum {
     BULK_PIECE_MIN = 512,
     BULK_PIECE_MAX = 4096,
     BULK_BUFFER = 1000,
+    BULK_SPLICE = 3000,
 #else
     BULK_PIECE_MIN = 64 << 10,
     BULK_PIECE_MAX = 4 << 20, /* a get is asked for in pieces of at most this */
     BULK_BUFFER = 512 << 10,  /* what is received at once */
+    BULK_SPLICE = 64 << 10,   /* if more of a body is missing it is spliced: one copy less, 0.6 of the CPU time */
 #endif
 };
 
@@ -83,6 +85,7 @@ struct bulk_client {
     uint64_t asked; /* bytes asked for and not here yet */
     uint64_t last_id;
     char *buffer;   /* BULK_BUFFER */
+    int pipe[2];    /* for splice(); empty between calls; -1: there is none */
 };
 
 /* ---- bulk_client.c */
@@ -91,6 +94,8 @@ void bulk__ask(struct bulk_client *c);
 /* An answer's head for a piece under way; false: it can't be right. */
 bool bulk__piece_head(struct bulk_peer *p, struct bulk_piece *x, const struct bulk_answer *a) MUST_USE;
 void bulk__piece_bytes(struct bulk_peer *p, struct bulk_piece *x, const void *bytes, size_t n);
+/* n bytes that lie in the client's pipe. */
+void bulk__piece_piped(struct bulk_peer *p, struct bulk_piece *x, size_t n);
 /* All of it came: frees it. */
 void bulk__piece_end(struct bulk_peer *p, struct bulk_piece *x);
 /* The connection broke: what is under way is asked for again, or given up. */

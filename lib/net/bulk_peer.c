@@ -155,31 +155,47 @@ take(struct bulk_peer *p, const char *b, size_t n)
     return NULL;
 }
 
+/* Receives once, and does with it what is to be done; *ret_why: why the connection is broken, NULL if it isn't. */
+static enum bulk_io
+receive_once(struct bulk_peer *p, size_t *ret_n, const char **ret_why)
+{
+    struct bulk_client *c = p->c;
+    struct bulk_piece *x = p->body;
+    bool spliced = x && x->job && x->left > BULK_SPLICE && c->pipe[1] >= 0;
+    enum bulk_io r = spliced ? bulk__recv_pipe(&p->io, c->pipe[1], x->left < BULK_TURN ? (size_t)x->left : BULK_TURN, ret_n)
+                             : bulk__recv(&p->io, c->buffer, BULK_BUFFER, ret_n);
+
+    if (r != BULK_MOVED)
+        return r;
+    p->heard = loop_now(c->l);
+    if (spliced) {
+        bulk__piece_piped(p, x, *ret_n);
+        *ret_why = take(p, NULL, 0);
+    } else {
+        *ret_why = take(p, c->buffer, *ret_n);
+    }
+    return r;
+}
+
 /* False: broken (or closed when nobody minds). */
 static bool
 receive(struct bulk_peer *p)
 {
-    struct bulk_client *c = p->c;
-    size_t turn = 0, n = 0;
+    const char *why = NULL;
 
-    while (turn < BULK_TURN || bulk__pending(&p->io)) {
-        switch (bulk__recv(&p->io, c->buffer, BULK_BUFFER, &n)) {
-        case BULK_MOVED: break;
-        case BULK_AGAIN: return true;
-        case BULK_END:
-            if (p->state == BULK_READY && !p->under_way)
-                hang_up(p);
-            else
-                broken(p, "it closed the connection");
-            return false;
-        default:
-            p->refused = p->io.why[0] != 0; /* by TLS */
-            broken(p, bulk__why(&p->io));
+    for (size_t turn = 0, n = 0; turn < BULK_TURN || bulk__pending(&p->io); turn += n) {
+        enum bulk_io r = receive_once(p, &n, &why);
+
+        if (r == BULK_AGAIN)
+            return true;
+        if (r == BULK_END && p->state == BULK_READY && !p->under_way) {
+            hang_up(p);
             return false;
         }
-        turn += n;
-        p->heard = loop_now(c->l);
-        const char *why = take(p, c->buffer, n);
+        if (r == BULK_FAILED && p->io.why[0]) /* by TLS */
+            p->refused = true;
+        if (r != BULK_MOVED)
+            why = r == BULK_END ? "it closed the connection" : bulk__why(&p->io);
         if (why) {
             broken(p, why);
             return false;

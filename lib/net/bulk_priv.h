@@ -39,6 +39,8 @@ struct bulk_stream {
 struct err *bulk__stream_open(struct bulk_stream *s, int fd, struct ssl_ctx_st *ctx, bool server) MUST_USE;
 void bulk__stream_close(struct bulk_stream *s);
 enum bulk_io bulk__recv(struct bulk_stream *s, void *p, size_t n, size_t *ret_n);
+/* Into a pipe, without looking at them; plain only. */
+enum bulk_io bulk__recv_pipe(struct bulk_stream *s, int pipe, size_t n, size_t *ret_n);
 /* more: further bytes follow at once. */
 enum bulk_io bulk__send(struct bulk_stream *s, const void *p, size_t n, bool more, size_t *ret_n);
 /* At most n bytes of file at off; the same arguments again after BULK_AGAIN. */

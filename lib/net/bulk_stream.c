@@ -1,5 +1,6 @@
 /* bulk_stream -- bytes over a non-blocking socket, plain or in TLS. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sendfile.h>
@@ -149,6 +150,17 @@ bulk__recv(struct bulk_stream *s, void *p, size_t n, size_t *ret_n)
     }
     do
         got = recv(s->fd, p, n, 0);
+    while (got < 0 && errno == EINTR);
+    return plain_result(s, got, ret_n);
+}
+
+enum bulk_io
+bulk__recv_pipe(struct bulk_stream *s, int pipe, size_t n, size_t *ret_n)
+{
+    ssize_t got;
+
+    do
+        got = splice(s->fd, NULL, pipe, NULL, n, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     while (got < 0 && errno == EINTR);
     return plain_result(s, got, ret_n);
 }
