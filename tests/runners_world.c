@@ -115,7 +115,7 @@ void
 world_open(struct world *w)
 {
     static const struct runners_ops ops = { on_frame, on_answer, on_death, on_round, on_lost };
-    struct runners_opts o = { SLOTS, 1 << 24 };
+    struct runners_opts o = { .slots = SLOTS, .frame_limit = 1 << 24 };
 
     memset(w, 0, sizeof *w);
     NO_ERR(zygote_start(built("tests/stub-runner"), &w->z));

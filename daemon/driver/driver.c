@@ -1,14 +1,12 @@
 /* driver -- see driver.h: events in, sched's actions done. */
 #include "driver/driver.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "driver/driver_priv.h"
-
-enum { EXECUTOR = 1 }; /* local mode has one */
 
 struct stage *
 driver__stage(const struct driver *d, uint32_t id)
@@ -34,49 +32,47 @@ driver__end(struct driver *d, int status, struct err *take)
 /* ---- sched's actions */
 
 static void
+remove_output(struct driver *d, const struct stage *s, uint32_t place, uint32_t partition, uint32_t attempt)
+{
+    if (s->out)
+        driver__output_discard(s->out, s->id, partition, attempt);
+    else
+        driver__remove(d, place, s->id, partition, attempt);
+}
+
+static void
+discard(struct driver *d, const struct sched_action *a)
+{
+    const struct stage *s = driver__stage(d, a->stage);
+
+    if (s && d->from)
+        remove_output(d, s, d->from->place, a->partition, a->attempt);
+}
+
+static void
 launch(struct driver *d, const struct sched_action *a)
 {
-    struct wire_task t = { a->stage, a->partition, a->attempt, a->epoch, a->generation,
-                           a->flags & SCHED_ONE_RECORD ? WIRE_ONE_RECORD : 0 };
-    struct err *e = executor_launch(d->x, a->slot, &t);
+    struct remote *x = driver__remote(d, a->executor);
 
-    if (e)
-        driver__end(d, err_code_exit(e->code), e);
+    if (x && x->epoch == a->epoch) /* else it has gone since, as sched will hear */
+        driver__launch(x, a);
 }
 
 static void
 kill_task(struct driver *d, const struct sched_action *a)
 {
-    struct wire_task t = { a->stage, a->partition, a->attempt, a->epoch, a->generation, 0 };
+    struct remote *x = driver__remote(d, a->executor);
 
-    executor_kill(d->x, a->slot, &t, a->code == ERR_TIMEOUT ? RUNNER_TIMEOUT : RUNNER_CANCELLED);
+    if (x && x->epoch == a->epoch)
+        driver__kill(x, a);
 }
 
 static void
-remove_output(struct driver *d, uint32_t stage, uint32_t partition, uint32_t attempt)
+count_result(struct driver *d, struct stage *s, uint32_t partition, const struct flow_result *r)
 {
-    struct buf path = { 0 };
-
-    executor_output_path(d->x, stage, partition, attempt, &path);
-    unlink(path.p); /* it may never have been made */
-    buf_fini(&path);
-}
-
-static void
-accept_task(struct driver *d, const struct sched_action *a)
-{
-    struct stage *s = driver__stage(d, a->stage);
-
-    ASSERT(s && d->done);
-    const struct flow_result *r = &d->done->result;
-    if (s->attempt[a->partition] >= 0) /* an older generation's: nobody reads it any more */
-        remove_output(d, a->stage, a->partition, (uint32_t)s->attempt[a->partition]);
-    s->attempt[a->partition] = a->attempt;
-    s->generation[a->partition] = a->generation;
-    s->accepted++;
-    driver__accs_merge(&d->accs, s, a->partition, r);
+    driver__accs_merge(&d->accs, s, partition, r);
     d->totals.spill_bytes += r->spill_bytes;
-    if (plan_branch_of(&s->plan, a->partition)->source != PLAN_SRC_SHUFFLE) {
+    if (plan_branch_of(&s->plan, partition)->source != PLAN_SRC_SHUFFLE) {
         d->totals.input_bytes += r->in_bytes;
         d->totals.input_records += r->in_rows;
     }
@@ -86,15 +82,46 @@ accept_task(struct driver *d, const struct sched_action *a)
     else
         d->totals.output_records += r->out_rows;
     s->rows += r->out_rows;
-    if (s->out) {
-        struct buf path = { 0 };
+}
 
-        executor_output_path(d->x, a->stage, a->partition, a->attempt, &path);
-        struct err *e = driver__output_accept(d, s->out, path.p, a->partition);
-        buf_fini(&path);
+static void
+accept_task(struct driver *d, const struct sched_action *a)
+{
+    struct stage *s = driver__stage(d, a->stage);
+    uint32_t p = a->partition;
+
+    ASSERT(s && d->done && d->from && p < s->tasks);
+    if (s->attempt[p] >= 0) /* an older generation's: nobody reads it any more */
+        remove_output(d, s, s->place[p], p, (uint32_t)s->attempt[p]);
+    s->attempt[p] = a->attempt;
+    s->generation[p] = a->generation;
+    s->place[p] = d->from->place;
+    s->since[p] = ++d->accepts;
+    s->accepted++;
+    count_result(d, s, p, &d->done->result);
+    if (s->out) {
+        struct err *e = driver__output_accept(d, s->out, a->stage, p, a->attempt);
+
         if (e)
             driver__end(d, err_code_exit(e->code), e);
+    } else if (s->plan.sink == PLAN_SINK_SHUFFLE) {
+        driver__tell_output(d, s, p);
     }
+}
+
+/* The accepted output counts no more; the task will run again if anybody needs it. */
+static void
+output_gone(struct driver *d, const struct sched_action *a)
+{
+    struct stage *s = driver__stage(d, a->stage);
+    uint32_t p = a->partition;
+
+    if (!s || p >= s->tasks || s->attempt[p] < 0)
+        return;
+    if (!d->node[s->place[p]].lost)
+        remove_output(d, s, s->place[p], p, (uint32_t)s->attempt[p]);
+    s->attempt[p] = -1;
+    driver__tell_output(d, s, p);
 }
 
 static void
@@ -133,9 +160,11 @@ act(struct driver *d, const struct sched_action *a)
 {
     switch (a->kind) {
     case SCHED_LAUNCH: launch(d, a); break;
-    case SCHED_KILL: kill_task(d, a); break;
+    case SCHED_KILL:
+    case SCHED_REVOKE: kill_task(d, a); break;
     case SCHED_ACCEPT: accept_task(d, a); break;
-    case SCHED_DISCARD: remove_output(d, a->stage, a->partition, a->attempt); break;
+    case SCHED_DISCARD: discard(d, a); break;
+    case SCHED_OUTPUT_GONE: output_gone(d, a); break;
     case SCHED_STAGE_END: stage_end(d, a->stage); break;
     case SCHED_JOB_END: driver__job_end(d, a); break;
     case SCHED_WAKE_AT: loop_timer_start(d->loop, &d->wake, a->at, on_wake, d); break;
@@ -146,16 +175,9 @@ act(struct driver *d, const struct sched_action *a)
     }
 }
 
-void
-driver__step(struct driver *d, const struct sched_event *ev)
+static void
+act_all(struct driver *d)
 {
-    uint32_t n = d->acts.n;
-
-    if (d->ended)
-        return;
-    sched_step(d->sched, ev, loop_now(d->loop), &d->acts);
-    if (n) /* called from inside act(): the outer loop goes on to what was appended */
-        return;
     for (uint32_t i = 0; i < d->acts.n && !d->ended; i++) {
         struct sched_action a = d->acts.v[i];
 
@@ -164,36 +186,72 @@ driver__step(struct driver *d, const struct sched_event *ev)
     d->acts.n = 0;
 }
 
-/* ---- calls of the executor */
+void
+driver__step(struct driver *d, const struct sched_event *ev)
+{
+    uint32_t n = d->acts.n;
+
+    if (d->ended)
+        return;
+    sched_step(d->sched, ev, loop_now(d->loop), &d->acts);
+    if (n == 0) /* else called from inside act(): the outer loop goes on to what was appended */
+        act_all(d);
+}
+
+/* ---- what executors say, checked by executors.c */
+
+/* An attempt that found a map output unreadable: is it the one that counts now? */
+static bool
+blames_output(struct driver *d, const struct stage *s, const struct wire_done *w, const struct attempt *t)
+{
+    struct stage *p = driver__stage(d, w->lost_stage);
+    bool parent = false;
+
+    if (!p || w->lost_map >= p->tasks || (w->err->code != ERR_LOST && w->err->code != ERR_CORRUPT))
+        return false;
+    for (uint32_t i = 0; i < s->plan.n_parents; i++)
+        parent |= s->plan.parents[i] == p->id;
+    if (parent && p->attempt[w->lost_map] >= 0 && p->since[w->lost_map] <= t->since) {
+        struct sched_event ev = { .kind = SCHED_OUTPUT_LOST, .stage = p->id, .partition = w->lost_map,
+                                  .generation = p->generation[w->lost_map] };
+
+        driver__step(d, &ev);
+    }
+    return parent;
+}
 
 static void
-on_done(void *arg, unsigned slot, struct wire_done *w)
+failed(struct driver *d, uint32_t slot, const struct attempt *t, struct err *why)
 {
-    struct driver *d = arg;
-    struct sched_event ev = { .kind = SCHED_DONE, .executor = EXECUTOR, .slot = slot, .stage = w->task.stage,
-                              .partition = w->task.partition, .attempt = w->task.attempt, .epoch = w->task.epoch,
+    char *s = err_text(why);
+
+    EMIT(d->o.events, task_failed, .stage = t->stage, .partition = t->partition, .attempt = t->attempt, .runner = slot,
+         .err = s);
+    free(s);
+    err_free(d->last_err);
+    d->last_err = why;
+}
+
+void
+driver__done(struct driver *d, const struct remote *x, uint32_t slot, struct wire_done *w, const struct attempt *t)
+{
+    const struct stage *s = driver__stage(d, t->stage);
+    struct sched_event ev = { .kind = SCHED_DONE, .executor = x->number, .slot = slot, .stage = t->stage,
+                              .partition = t->partition, .attempt = t->attempt, .epoch = x->epoch,
                               .generation = w->task.generation, .bytes = w->result.out_bytes,
                               .rows = w->result.out_rows, .digest = w->result.digest };
 
-    count_attempt(d, w->task.stage, w->err != NULL);
-    if (w->err) {
+    d->from = x;
+    if (!w->err || w->err->code != ERR_CANCELLED)
+        count_attempt(d, t->stage, w->err != NULL);
+    if (w->err && w->err->code == ERR_CANCELLED) { /* it has not begun and was taken back */
+        ev.code = ERR_CANCELLED;
+        err_free(w->err);
+    } else if (w->err) {
         ev.code = (uint8_t)w->err->code;
-        char *s = err_text(w->err);
-        EMIT(d->o.events, task_failed, .stage = ev.stage, .partition = ev.partition, .attempt = ev.attempt,
-             .runner = slot, .err = s);
-        free(s);
-        err_free(d->last_err);
-        d->last_err = w->err;
-        if (w->lost_stage != UINT32_MAX) {
-            struct stage *s2 = driver__stage(d, w->lost_stage);
-            struct sched_event lost = { .kind = SCHED_OUTPUT_LOST, .stage = w->lost_stage, .partition = w->lost_map };
-
-            if (s2 && w->lost_map < s2->tasks && (w->err->code == ERR_LOST || w->err->code == ERR_CORRUPT)) {
-                lost.generation = s2->generation[w->lost_map];
-                ev.code = ERR_LOST;
-                driver__step(d, &lost);
-            }
-        }
+        if (w->lost_stage != UINT32_MAX && blames_output(d, s, w, t))
+            ev.code = ERR_LOST;
+        failed(d, slot, t, w->err);
     } else {
         EMIT(d->o.events, task_end, .stage = ev.stage, .partition = ev.partition, .attempt = ev.attempt, .runner = slot,
              .input_bytes = w->result.in_bytes, .input_records = w->result.in_rows, .output_bytes = w->result.out_bytes,
@@ -202,104 +260,76 @@ on_done(void *arg, unsigned slot, struct wire_done *w)
     d->done = w;
     driver__step(d, &ev);
     d->done = NULL;
+    d->from = NULL;
 }
 
-static void
-on_slot_down(void *arg, unsigned slot, const struct wire_task *t, struct err *why)
+void
+driver__slot_down(struct driver *d, const struct remote *x, uint32_t slot, const struct attempt *t, struct err *why)
 {
-    struct driver *d = arg;
-    struct sched_event ev = { .kind = SCHED_SLOT_DOWN, .executor = EXECUTOR, .slot = slot,
-                              .epoch = sched_epoch(d->sched, EXECUTOR), .code = (uint8_t)why->code,
-                              .blame = t ? SCHED_BLAME_TASK : SCHED_BLAME_NONE };
-    char *s = err_text(why);
+    struct sched_event ev = { .kind = SCHED_SLOT_DOWN, .executor = x->number, .slot = slot, .epoch = x->epoch,
+                              .code = (uint8_t)why->code, .blame = t ? SCHED_BLAME_TASK : SCHED_BLAME_NONE };
 
     if (t) {
-        EMIT(d->o.events, task_failed, .stage = t->stage, .partition = t->partition, .attempt = t->attempt,
-             .runner = slot, .err = s);
         ev.stage = t->stage;
         ev.partition = t->partition;
         ev.attempt = t->attempt;
         count_attempt(d, t->stage, true);
-        err_free(d->last_err);
-        d->last_err = why;
+        failed(d, slot, t, why);
     } else {
+        char *s = err_text(why);
+
         EMIT(d->o.events, runner_lost, .runner = slot, .err = s);
+        free(s);
         err_free(why);
     }
-    free(s);
     driver__step(d, &ev);
 }
 
-static struct err *
-locate(void *arg, uint32_t stage, uint32_t map, uint32_t *ret_attempt)
+void
+driver__attach(struct driver *d, struct remote *x, const struct sched_event *ev)
 {
-    const struct stage *s = driver__stage(arg, stage);
+    uint32_t n = d->acts.n;
 
-    if (!s || map >= s->tasks || s->attempt[map] < 0)
-        return err_new(ERR_LOST, "stage %u has no output of task %u", stage, map);
-    *ret_attempt = (uint32_t)s->attempt[map];
-    return NULL;
+    sched_step(d->sched, ev, loop_now(d->loop), &d->acts);
+    x->epoch = sched_epoch(d->sched, x->number);
+    driver__welcome(x);
+    if (d->o.up)
+        d->o.up(d->o.arg, x->number, x->slots);
+    if (n == 0)
+        act_all(d);
 }
 
-static const struct plan_split *
-split(void *arg, uint32_t stage, uint32_t partition)
+void
+driver__executor_down(struct driver *d, const struct remote *x, const struct err *why)
 {
-    const struct stage *s = driver__stage(arg, stage);
+    struct node *node = &d->node[x->place];
+    struct sched_event ev = { .kind = SCHED_EXECUTOR_DOWN, .executor = x->number, .epoch = x->epoch,
+                              .outputs = !node->worker[0] };
+    char name[32], *s = err_text(why);
 
-    if (!s || partition >= s->tasks)
-        return NULL;
-    const struct plan_branch *b = plan_branch_of(&s->plan, partition);
-    return b->splits ? &b->splits[partition - b->first] : NULL;
+    snprintf(name, sizeof name, "%u", x->number);
+    EMIT(d->o.events, executor_lost, .executor = name, .err = s);
+    err_free(d->last_err);
+    d->last_err = err_new(ERR_LOST, "executor %u on host \"%s\" is lost: %s", x->number, x->host, s);
+    free(s);
+    d->by_number[x->number] = NULL;
+    node->lost |= !node->worker[0]; /* nobody keeps its files */
+    driver__step(d, &ev);
 }
 
-static struct err *
-result(void *arg, uint32_t index, struct wire_task *ret)
+void
+driver_node_lost(struct driver *d, const char *worker)
 {
-    const struct driver *d = arg;
-    const struct stage *s = d->job.result;
-    uint32_t p = d->job.plan.first + index;
+    for (uint32_t k = 1; k < d->n_nodes; k++) {
+        struct sched_event ev = { .kind = SCHED_NODE_DOWN, .node = k };
 
-    if (!s || index >= d->job.plan.n_result || s->attempt[p] < 0)
-        return err_new(ERR_INPUT, "the action has no result %u", index);
-    *ret = (struct wire_task){ .stage = s->id, .partition = p, .attempt = (uint32_t)s->attempt[p] };
-    return NULL;
+        if (d->node[k].lost || !worker[0] || strcmp(d->node[k].worker, worker))
+            continue;
+        d->node[k].lost = true;
+        driver__step(d, &ev);
+        driver__drop_place(d, k);
+    }
 }
-
-static void
-on_main_frame(void *arg, struct frame *f)
-{
-    driver__main_frame(arg, f);
-}
-
-static void
-on_main_down(void *arg, struct err *why)
-{
-    struct driver *d = arg;
-
-    if (d->ended)
-        err_free(why);
-    else
-        driver__end(d, 1, err_wrap_take(why, "the job's main died"));
-}
-
-static void
-on_log(void *arg, int level, const char *file, uint32_t line, const char *text)
-{
-    struct driver *d = arg;
-
-    d->o.say(d->o.arg, level, file, line, text);
-}
-
-static void
-on_fatal(void *arg, struct err *why)
-{
-    driver__end(arg, err_code_exit(why->code), why);
-}
-
-static const struct executor_up up = {
-    .done = on_done, .slot_down = on_slot_down, .locate = locate, .split = split, .result = result,
-    .main_frame = on_main_frame, .main_down = on_main_down, .log = on_log, .fatal = on_fatal,
-};
 
 /* ---- life */
 
@@ -318,19 +348,28 @@ driver_new(struct loop *l, struct zygote *z, const struct driver_opts *o, struct
     d->zygote = z;
     d->o = *o;
     d->sched = sched_new(&so);
-    struct err *e = executor_new(l, z, &o->executor, &up, d, &d->x);
-    if (!e) {
-        struct sched_event ev = { .kind = SCHED_EXECUTOR_UP, .executor = EXECUTOR, .slots = o->slots };
-
-        driver__step(d, &ev);
-        e = executor_main(d->x, o->argc, o->argv);
-    }
-    if (e) {
-        driver_free(d);
-        return e;
-    }
+    d->cap_nodes = 8;
+    d->node = calloc(d->cap_nodes, sizeof *d->node);
+    if (!d->node)
+        abort();
+    d->node[d->n_nodes++] = (struct node){ (char *)o->host, "", (char *)o->scratch, "", false };
     *ret = d;
     return NULL;
+}
+
+struct err *
+driver_run(struct driver *d, const char *app_id, unsigned slots)
+{
+    d->app_id = arena_strdup(&d->a, app_id);
+    d->app = proto_app(app_id);
+    d->slots = slots;
+    return driver__main_start(d);
+}
+
+void
+driver_fail(struct driver *d, struct err *why)
+{
+    driver__end(d, err_code_exit(why->code), why);
 }
 
 void
@@ -345,7 +384,9 @@ driver_free(struct driver *d)
     if (!d)
         return;
     loop_timer_stop(d->loop, &d->wake);
-    executor_free(d->x);
+    d->ended = true;
+    driver__main_free(d);
+    driver__remotes_free(d);
     err_free(driver__output_end(d, &d->job.out, false));
     sched_free(d->sched);
     sched_actions_fini(&d->acts);
@@ -354,8 +395,15 @@ driver_free(struct driver *d)
     for (uint32_t i = 0; i < d->n_input; i++)
         free(d->input[i].files);
     free(d->input);
+    for (uint32_t i = 0; i < d->n_stages; i++)
+        buf_fini(&d->stage[i]->def);
     free(d->stage);
+    free(d->node);
     err_free(d->last_err);
+    buf_fini(&d->msg);
+    arena_fini(&d->call);
+    arena_fini(&d->env);
+    arena_fini(&d->answer);
     arena_fini(&d->a);
     free(d);
 }
@@ -387,28 +435,15 @@ driver_progress(const struct driver *d, struct driver_progress *ret)
             ret->running = in.running;
         }
     }
-    for (unsigned i = 0; i < d->o.slots; i++) {
-        struct executor_look k;
-
-        executor_look(d->x, i, &k);
-        if (k.busy) {
-            ret->bytes += k.bytes;
-            ret->records += k.records;
+    for (const struct remote *x = d->remotes; x; x = x->next)
+        for (uint32_t i = 0; x->up && i < x->slots; i++) {
+            ret->bytes += x->lane[i].bytes;
+            ret->records += x->lane[i].records;
         }
-    }
 }
 
-unsigned
-driver_pids(const struct driver *d, int *pids, unsigned n)
+int
+driver_main_pid(const struct driver *d)
 {
-    unsigned k = 0;
-
-    for (unsigned i = 0; i <= d->o.slots && k < n; i++) {
-        struct executor_look l;
-
-        executor_look(d->x, i, &l);
-        if (l.pid)
-            pids[k++] = l.pid;
-    }
-    return k;
+    return (int)driver__main_pid(d);
 }

@@ -1,11 +1,20 @@
-/* driver_priv -- what the files of the driver share: driver.c (events), jobs.c (actions of main), inputs.c,
- * output.c (directories of results), accs.c (accumulators). */
+/* driver_priv -- what the files of the driver share: driver.c (sched's events and actions), executors.c (who is there,
+ * what they say), orders.c (what they are told), main_runner.c (the job's main), jobs.c (its actions), results.c (its
+ * results), inputs.c, output.c (directories of results), accs.c (accumulators). */
 #ifndef DRIVER_PRIV_H
 #define DRIVER_PRIV_H
 #include "driver/driver.h"
+#include "flow/wire.h"
 #include "net/loop.h"
 #include "plan/plan.h"
+#include "proto/proto.h"
 #include "sched/sched.h"
+
+enum {
+    DRIVER_EXECUTORS_MAX = 1 << 16,  /* numbers of executors */
+    DRIVER_SLOTS_MAX = 4096,         /* of one executor */
+    DRIVER_PATIENCE_MS = 5000,       /* for a caller to say who it is */
+};
 
 /* A directory that a job writes into. */
 struct output {
@@ -18,10 +27,13 @@ struct output {
 struct stage {
     uint32_t id, tasks, node;
     bool result;
-    int64_t *attempt;       /* per partition: the accepted one, -1 none */
-    uint32_t *generation;   /* and of which generation it was */
+    int64_t *attempt;       /* per partition: the accepted one, -1 none (any more) */
+    uint32_t *generation;   /* of which generation it was */
+    uint32_t *place;        /* on which node it is */
+    uint32_t *since;        /* accept number: see struct attempt */
     uint64_t accepted;
     struct plan_stage plan; /* splits and branches, in the arena of its job */
+    struct buf def;         /* as executors get it */
     struct output *out;     /* SAVE_*: where parts are renamed to */
     uint64_t rows;          /* of accepted outputs */
     uint64_t began;         /* 0: not yet */
@@ -36,11 +48,52 @@ struct accs {
     uint64_t n_seen, cap_seen;
 };
 
+/* A place where map outputs are; number 0 is the driver itself. */
+struct node {
+    char *host, *bulk, *dir, *worker;
+    bool lost;
+};
+
+/* An attempt that an executor has and did not answer. */
+struct attempt {
+    uint32_t stage, partition, attempt;
+    uint32_t since; /* accepts when it was launched: what it says of an output that was accepted later is about an older one */
+};
+struct lane { /* a slot, as seen from here */
+    struct attempt *queue;
+    uint32_t head, n, cap;
+    uint32_t life;
+    uint64_t records, bytes; /* of the running one, as it said last */
+};
+struct remote { /* an executor, or a caller who may become one */
+    struct driver *d;
+    struct remote *next;
+    struct link *link;
+    struct loop_timer patience;
+    bool greeted, up;
+    uint32_t number, epoch, slots, place;
+    char *host;
+    struct lane *lane;
+    uint8_t *knows; /* by stage id: REMOTE_STAGE, REMOTE_OUTPUTS */
+    uint32_t n_knows, nodes_told;
+};
+enum { REMOTE_STAGE = 1, REMOTE_OUTPUTS = 2 };
+
+struct main_runner;
 struct driver {
     struct loop *loop;
     struct zygote *zygote;
     struct driver_opts o;
-    struct executor *x;
+    char *app_id;
+    uint64_t app;
+    uint32_t slots;
+    struct main_runner *main;
+    struct remote *remotes;
+    struct remote **by_number;
+    uint32_t n_numbers;
+    struct node *node;
+    uint32_t n_nodes, cap_nodes;
+    uint32_t accepts;
     struct sched *sched;
     struct sched_actions acts;
     struct loop_timer wake;
@@ -64,13 +117,54 @@ struct driver {
         uint64_t began;
     } job;
     const struct wire_done *done; /* being stepped: ACCEPT merges its deltas */
-    struct arena a;
+    const struct remote *from;    /* and who said it */
+    struct buf msg;
+    struct arena a, call, env, answer; /* for ever; of one message; of one envelope; of one DONE */
 };
 
-/* Feeds an event and does what comes out. */
+/* driver.c: feeds an event and does what comes out. */
 void driver__step(struct driver *d, const struct sched_event *ev);
 struct stage *driver__stage(const struct driver *d, uint32_t id);
 void driver__end(struct driver *d, int status, struct err *take);
+/* A known attempt's answer; w->err is taken. */
+void driver__done(struct driver *d, const struct remote *x, uint32_t slot, struct wire_done *w, const struct attempt *t);
+/* t NULL: the runner had none.  Takes why. */
+void driver__slot_down(struct driver *d, const struct remote *x, uint32_t slot, const struct attempt *t,
+                       struct err *why);
+/* ev: its EXECUTOR_UP; welcomes it before it gets anything to do. */
+void driver__attach(struct driver *d, struct remote *x, const struct sched_event *ev);
+void driver__executor_down(struct driver *d, const struct remote *x, const struct err *why);
+
+/* executors.c */
+struct remote *driver__remote(const struct driver *d, uint32_t number);
+/* Takes why: the executor is dead for us. */
+void driver__drop(struct remote *x, struct err *why);
+/* All executors of a node. */
+void driver__drop_place(struct driver *d, uint32_t place);
+void driver__remotes_free(struct driver *d);
+
+/* orders.c */
+void driver__welcome(struct remote *x);
+void driver__refuse(struct remote *x, const struct err *why);
+void driver__launch(struct remote *x, const struct sched_action *a);
+void driver__kill(struct remote *x, const struct sched_action *a);
+/* To an executor that has the file. */
+void driver__remove(struct driver *d, uint32_t place, uint32_t stage, uint32_t partition, uint32_t attempt);
+/* An output came or went: to those who follow that stage's. */
+void driver__tell_output(struct driver *d, const struct stage *s, uint32_t map);
+void driver__stop(struct remote *x, const char *why);
+
+/* main_runner.c */
+struct err *driver__main_start(struct driver *d) MUST_USE;
+void driver__main_free(struct driver *d);
+pid_t driver__main_pid(const struct driver *d);
+/* An answer to a request; fd -1: none. */
+struct err *driver__main_reply(struct driver *d, uint32_t frame, const struct buf *b, int fd) MUST_USE;
+/* An answer to WIRE_OPEN_RESULT: takes fd and e. */
+void driver__main_file(struct driver *d, uint32_t frame, const char *name, int fd, struct err *e);
+
+/* results.c: opens result number index of the finished action and answers. */
+void driver__open_result(struct driver *d, uint32_t frame, uint32_t index);
 
 /* jobs.c */
 void driver__main_frame(struct driver *d, struct frame *f);
@@ -81,7 +175,9 @@ struct err *driver__inputs(struct driver *d, const struct plan_graph *g);
 
 /* output.c */
 struct err *driver__output_begin(struct driver *d, const struct plan_action *a, struct output *o);
-struct err *driver__output_accept(struct driver *d, const struct output *o, const char *attempt, uint32_t partition);
+struct err *driver__output_accept(struct driver *d, const struct output *o, uint32_t stage, uint32_t partition,
+                                  uint32_t attempt);
+void driver__output_discard(const struct output *o, uint32_t stage, uint32_t partition, uint32_t attempt);
 struct err *driver__output_end(struct driver *d, struct output *o, bool ok);
 
 /* accs.c */

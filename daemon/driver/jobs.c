@@ -15,25 +15,26 @@ reply(struct driver *d, uint32_t frame, struct err *take, const struct buf *more
     if (!take && more)
         buf_put(&b, more->p, more->n);
     err_free(take);
-    struct err *e = executor_main_reply(d->x, frame, &b);
+    struct err *e = driver__main_reply(d, frame, &b, -1);
     buf_fini(&b);
     if (e)
         driver__end(d, 1, e);
 }
 
-/* Stages that are new are told to the executor; known ones keep what they have. */
-static struct err *
+/* Stages that are new; known ones keep what they have. */
+static void
 define(struct driver *d, const struct plan_stage *p, const struct plan_graph *g, bool result)
 {
     struct stage *s = driver__stage(d, p->id);
-    struct buf def = { 0 };
 
     if (s)
-        return NULL;
+        return;
     s = ARENA_NEW(&d->a, struct stage);
     *s = (struct stage){ .id = p->id, .tasks = p->tasks, .node = p->node, .result = result, .plan = *p };
     s->attempt = ARENA_ARRAY(&d->a, int64_t, p->tasks);
     s->generation = ARENA_ARRAY(&d->a, uint32_t, p->tasks);
+    s->place = ARENA_ARRAY(&d->a, uint32_t, p->tasks);
+    s->since = ARENA_ARRAY(&d->a, uint32_t, p->tasks);
     for (uint32_t i = 0; i < p->tasks; i++)
         s->attempt[i] = -1;
     if (d->n_stages == d->cap_stages) {
@@ -48,13 +49,10 @@ define(struct driver *d, const struct plan_stage *p, const struct plan_graph *g,
         s->out = ARENA_NEW(&d->a, struct output);
         *s->out = d->job.out;
     }
-    plan_stage_encode(p, g, &def);
-    struct err *e = executor_stage(d->x, p->id, &def, saves ? d->job.out.dir : NULL, saves ? d->job.out.suffix : "");
-    buf_fini(&def);
+    plan_stage_encode(p, g, &s->def);
     for (uint32_t i = 0; i < p->n_branches; i++)
         if (p->branches[i].splits)
             d->totals.splits += p->branches[i].n;
-    return e;
 }
 
 static struct err *
@@ -63,7 +61,7 @@ start(struct driver *d, struct frame *f)
     struct get g = GET_OF(f->p, f->n);
     struct plan_graph graph;
     struct plan_action act;
-    struct plan_opts po = { d->o.slots, d->o.parallelism, d->o.split_bytes };
+    struct plan_opts po = { d->slots, d->o.parallelism, d->o.split_bytes };
 
     TRY(plan_graph_decode(&g, d->job.a, &graph));
     TRY(plan_action_decode(&g, d->job.a, &act));
@@ -72,7 +70,7 @@ start(struct driver *d, struct frame *f)
         TRY(driver__output_begin(d, &act, &d->job.out));
     TRY(plan_cut(&graph, &act, d->input, d->n_input, &po, &d->ids, d->job.a, &d->job.plan));
     for (uint32_t i = 0; i < d->job.plan.n; i++)
-        TRY(define(d, &d->job.plan.stages[i], &graph, i + 1 == d->job.plan.n));
+        define(d, &d->job.plan.stages[i], &graph, i + 1 == d->job.plan.n);
     d->job.result = driver__stage(d, d->job.plan.stages[d->job.plan.n - 1].id);
     return NULL;
 }
@@ -119,10 +117,10 @@ name_scratch(const struct driver *d, struct err *e)
 {
     char *text = err_text(e);
 
-    if (e->code == ERR_LIMIT && strstr(text, strerror(ENOSPC)) &&
-        (strstr(text, "spill file") || strstr(text, d->o.executor.scratch)))
+    if (e->code == ERR_LIMIT && d->o.scratch[0] && strstr(text, strerror(ENOSPC)) &&
+        (strstr(text, "spill file") || strstr(text, d->o.scratch)))
         err_hint(e, "Shuffle and spill files are in \"%s\"; --conf taskd.local.dir=DIR takes them elsewhere.",
-                 d->o.executor.scratch);
+                 d->o.scratch);
     free(text);
     return e;
 }

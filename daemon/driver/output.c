@@ -16,6 +16,7 @@
 
 #include "base/file.h"
 #include "driver/driver_priv.h"
+#include "executor/names.h"
 #include "executor/runners.h"
 
 static struct err *
@@ -71,17 +72,31 @@ driver__output_begin(struct driver *d, const struct plan_action *a, struct outpu
 }
 
 struct err *
-driver__output_accept(struct driver *d, const struct output *o, const char *attempt, uint32_t partition)
+driver__output_accept(struct driver *d, const struct output *o, uint32_t stage, uint32_t partition, uint32_t attempt)
 {
+    struct buf from = { 0 };
     char *part = NULL;
     struct err *e = NULL;
 
+    names_part(&from, o->dir, o->suffix, stage, partition, attempt);
+
     if (asprintf(&part, "%s/part-%05u%s", o->dir, partition, o->suffix) < 0)
         abort();
-    if (rename(attempt, part) < 0)
-        e = err_errno(errno, "renaming \"%s\" to \"%s\"", attempt, part);
+    if (rename(from.p, part) < 0)
+        e = err_errno(errno, "renaming \"%s\" to \"%s\"", from.p, part);
     free(part);
+    buf_fini(&from);
     return e;
+}
+
+void
+driver__output_discard(const struct output *o, uint32_t stage, uint32_t partition, uint32_t attempt)
+{
+    struct buf path = { 0 };
+
+    names_part(&path, o->dir, o->suffix, stage, partition, attempt);
+    unlink(path.p); /* it may never have been made */
+    buf_fini(&path);
 }
 
 struct err *

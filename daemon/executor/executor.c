@@ -1,4 +1,4 @@
-/* executor -- see executor.h */
+/* executor -- see executor.h.  This file: slots, runners, launches and deaths. */
 #include "executor/executor.h"
 
 #include <stdio.h>
@@ -8,18 +8,18 @@
 #include "base/file.h"
 #include "executor/crash_report.h"
 #include "executor/executor_priv.h"
-#include "net/loop.h"
 
-static struct slot *
+static struct executor__slot *
 slot_of(struct executor *x, unsigned i)
 {
+    ASSERT(i < x->o.slots);
     return &x->slot[i];
 }
 
 /* ---- launches that were not answered yet, oldest first */
 
 static void
-queue_push(struct slot *s, const struct wire_task *t)
+queue_push(struct executor__slot *s, const struct executor__launch *t)
 {
     if (s->head + s->n == s->cap) {
         if (s->head) {
@@ -35,10 +35,30 @@ queue_push(struct slot *s, const struct wire_task *t)
     s->queue[s->head + s->n++] = *t;
 }
 
-const struct wire_task *
-executor__running(const struct slot *s)
+const struct executor__launch *
+executor__running(const struct executor__slot *s)
 {
     return s->n ? &s->queue[s->head] : NULL;
+}
+
+static void
+queue_pop(struct executor__slot *s)
+{
+    free(s->queue[s->head].split.pieces);
+    s->head++;
+    s->n--;
+    s->given -= s->given > 0;
+    if (s->n == 0)
+        s->head = 0;
+}
+
+static void
+queue_drop(struct executor__slot *s)
+{
+    while (s->n)
+        queue_pop(s);
+    s->head = s->given = s->n_sent = 0;
+    s->killed = false;
 }
 
 static bool
@@ -53,12 +73,12 @@ static struct err *
 spawn(struct executor *x, unsigned i)
 {
     struct buf b = { 0 };
-    struct slot *s = slot_of(x, i);
+    struct executor__slot *s = slot_of(x, i);
 
-    TRY_OR(runners_spawn(x->runners, i, x->o.data_limit), "starting runner %u", i);
+    TRY_OR(runners_spawn(x->runners, i, x->data_limit), "starting runner %u", i);
     s->n_sent = 0;
     put_str(&b, x->o.module_name);
-    put_u64(&b, x->o.budget);
+    put_u64(&b, x->budget);
     struct err *e = runners_post(x->runners, i, WIRE_MODULE, 0, b.p, b.n, &x->o.module_fd, 1);
     buf_fini(&b);
     return e;
@@ -76,7 +96,7 @@ executor__stage_of(const struct executor *x, uint32_t id)
 static struct err *
 send_stage(struct executor *x, unsigned i, uint32_t stage)
 {
-    struct slot *s = slot_of(x, i);
+    struct executor__slot *s = slot_of(x, i);
 
     for (uint32_t k = 0; k < s->n_sent; k++)
         if (s->sent[k] == stage)
@@ -97,52 +117,64 @@ send_stage(struct executor *x, unsigned i, uint32_t stage)
 static void
 flush_pending(struct executor *x, unsigned i)
 {
-    struct slot *s = slot_of(x, i);
+    struct executor__slot *s = slot_of(x, i);
 
-    while (s->given < s->n && runners_launch(x->runners, i, WIRE_TASK, &s->queue[s->head + s->given], sizeof *s->queue))
+    while (s->given < s->n && runners_launch(x->runners, i, WIRE_TASK, &s->queue[s->head + s->given].task, sizeof(struct wire_task)))
         s->given++;
 }
 
 struct err *
-executor_launch(struct executor *x, unsigned i, const struct wire_task *t)
+executor__launch(struct executor *x, unsigned i, const struct executor__launch *t)
 {
-    if (slot_of(x, i)->down) /* lost with the rest of the slot, as the driver will hear at once */
+    if (slot_of(x, i)->down) { /* lost with the rest of the slot, as the driver will hear at once */
+        free(t->split.pieces);
         return NULL;
+    }
+    queue_push(slot_of(x, i), t);
     if (runners_empty(x->runners, i))
         TRY(spawn(x, i));
-    TRY(send_stage(x, i, t->stage));
-    queue_push(slot_of(x, i), t);
+    TRY(send_stage(x, i, t->task.stage));
     flush_pending(x, i);
+    if (!x->progress.slot)
+        executor__progress_start(x);
     return NULL;
 }
 
-bool
-executor_kill(struct executor *x, unsigned i, const struct wire_task *t, enum runner_why why)
+/* Answers for an attempt that has not begun.  Its runner has the launch in its ring: what asks for files then gets
+ * none, and what comes without any is dropped. */
+static void
+revoke(struct executor *x, unsigned i, struct executor__launch *t)
 {
-    const struct wire_task *r = executor__running(slot_of(x, i));
+    struct wire_done d = { .task = t->task, .lost_stage = UINT32_MAX };
+    struct buf b = { 0 };
 
-    if (!r || !same_attempt(r, t))
-        return false;
-    runners_kill(x->runners, i, why);
-    return true;
+    t->revoked = true;
+    d.err = err_new(ERR_CANCELLED, "taken back before it began");
+    wire_put_done(&b, &d);
+    executor__say_done(x, i, b.p, b.n);
+    err_free(d.err);
+    buf_fini(&b);
 }
 
-struct err *
-executor_stage(struct executor *x, uint32_t stage, const struct buf *def, const char *dir, const char *suffix)
+void
+executor__kill(struct executor *x, unsigned i, const struct wire_task *t, enum runner_why why, bool only_revoke)
 {
-    if (executor__stage_of(x, stage))
-        return NULL;
-    if (x->n_stages == x->cap_stages) {
-        x->cap_stages = x->cap_stages ? x->cap_stages * 2 : 16;
-        x->stage = realloc(x->stage, x->cap_stages * sizeof *x->stage);
-        if (!x->stage)
-            abort();
+    struct executor__slot *s = slot_of(x, i);
+
+    for (uint32_t k = 0; k < s->n; k++) {
+        struct executor__launch *l = &s->queue[s->head + k];
+
+        if (l->revoked || !same_attempt(&l->task, t))
+            continue;
+        if (k > 0 && !l->begun) {
+            revoke(x, i, l);
+        } else if (!only_revoke) {
+            s->killed = true;
+            s->victim = *t;
+            runners_kill(x->runners, i, why);
+        }
+        return;
     }
-    struct executor__stage *s = &x->stage[x->n_stages++];
-    *s = (struct executor__stage){ .id = stage, .dir = dir ? arena_strdup(&x->a, dir) : NULL,
-                                   .suffix = arena_strdup(&x->a, suffix) };
-    buf_put(&s->def, def->p, def->n);
-    return NULL;
 }
 
 /* ---- what runners say */
@@ -150,13 +182,13 @@ executor_stage(struct executor *x, uint32_t stage, const struct buf *def, const 
 static void
 on_done(struct executor *x, unsigned i, const void *p, size_t n)
 {
-    struct slot *s = slot_of(x, i);
+    struct executor__slot *s = slot_of(x, i);
     struct wire_done d;
-    const struct wire_task *r = executor__running(s);
+    const struct executor__launch *r = executor__running(s);
 
     arena_reset(&x->call);
     struct err *e = wire_get_done(p, n, &x->call, &d);
-    if (e || !r || !same_attempt(r, &d.task)) {
+    if (e || !r || !same_attempt(&r->task, &d.task)) {
         if (!e)
             err_free(d.err);
         err_free(e);
@@ -169,12 +201,11 @@ on_done(struct executor *x, unsigned i, const void *p, size_t n)
         runners_kill(x->runners, i, RUNNER_CANCELLED);
         return;
     }
-    s->head++;
-    s->n--;
-    s->given -= s->given > 0;
-    if (s->n == 0)
-        s->head = 0;
-    x->up->done(x->arg, i, &d);
+    err_free(d.err);
+    bool revoked = r->revoked;
+    queue_pop(s);
+    if (!revoked)
+        executor__say_done(x, i, p, n);
     flush_pending(x, i);
 }
 
@@ -190,7 +221,7 @@ on_answer(void *arg, unsigned i, const struct ring_frame *f)
 }
 
 static void
-on_log(struct executor *x, const struct frame *f)
+on_log(struct executor *x, unsigned i, const struct frame *f)
 {
     struct get g = GET_OF(f->p, f->n);
 
@@ -200,18 +231,17 @@ on_log(struct executor *x, const struct frame *f)
     uint32_t line = get_u32(&g);
     const char *text = get_str(&g, &x->call);
     if (!g.bad)
-        x->up->log(x->arg, level, file, line, text);
+        executor__say_log(x, i, level, file, line, text);
 }
 
 static void
-on_loaded(struct executor *x, unsigned i, const struct frame *f)
+on_loaded(struct executor *x, const struct frame *f)
 {
     struct get g = GET_OF(f->p, f->n);
     struct err *e = wire_get_err(&g);
 
     if (e)
-        x->up->fatal(x->arg, e);
-    (void)i;
+        executor__say_failed(x, e);
 }
 
 static void
@@ -222,13 +252,9 @@ on_frame(void *arg, unsigned i, struct frame *f)
     switch (f->type) {
     case WIRE_OPEN: executor__on_open(x, i, f); break;
     case WIRE_DONE: on_done(x, i, f->p, f->n); break;
-    case WIRE_LOG: on_log(x, f); break;
-    case WIRE_LOADED: on_loaded(x, i, f); break;
-    default:
-        if (i == x->o.slots)
-            x->up->main_frame(x->arg, f);
-        else
-            runners_kill(x->runners, i, RUNNER_GARBLED);
+    case WIRE_LOG: on_log(x, i, f); break;
+    case WIRE_LOADED: on_loaded(x, f); break;
+    default: runners_kill(x->runners, i, RUNNER_GARBLED);
     }
 }
 
@@ -238,51 +264,54 @@ struct death {
     struct executor *x;
     unsigned slot;
     bool had_task;
-    struct wire_task task;
+    struct executor__launch launch; /* what it was running */
+    struct wire_task blamed;        /* the same, or for whose sake it was killed */
     struct crash_report *report;
     struct death *next;
 };
 
+static void
+death_free(struct death *d)
+{
+    free(d->launch.split.pieces);
+    free(d);
+}
+
 static const char *
 input_name(void *arg, uint32_t file)
 {
-    struct death *d = arg;
-    const struct plan_split *s = d->had_task ? d->x->up->split(d->x->arg, d->task.stage, d->task.partition) : NULL;
+    const struct plan_split *s = &((struct death *)arg)->launch.split;
 
-    return s && file < s->n ? s->pieces[file].path : NULL;
+    return s->pieces && file < s->n ? s->pieces[file].path : NULL;
 }
 
 static void
 on_report(void *arg, struct err *e)
 {
     struct death *d = arg, **p = &d->x->deaths;
-    struct executor *x = d->x;
 
     while (*p != d)
         p = &(*p)->next;
     *p = d->next;
-    x->slot[d->slot].down = false;
-    if (d->slot == x->o.slots)
-        x->up->main_down(x->arg, e);
-    else
-        x->up->slot_down(x->arg, d->slot, d->had_task ? &d->task : NULL, e);
-    free(d);
+    slot_of(d->x, d->slot)->down = false;
+    executor__say_down(d->x, d->slot, d->had_task ? &d->blamed : NULL, e);
+    death_free(d);
 }
 
 static void
 on_death(void *arg, unsigned i, const struct runner_death *rd)
 {
     struct executor *x = arg;
-    struct slot *s = slot_of(x, i);
-    const struct wire_task *t = executor__running(s);
+    struct executor__slot *s = slot_of(x, i);
+    const struct executor__launch *t = executor__running(s);
 
     if (s->last_words && t) {
         struct err *e = s->last_words;
-        struct wire_task task = *t;
+        struct wire_task task = t->task;
 
         s->last_words = NULL;
-        s->head = s->n = s->given = s->n_sent = 0;
-        x->up->slot_down(x->arg, i, &task, e);
+        queue_drop(s);
+        executor__say_down(x, i, &task, e);
         return;
     }
     struct death *d = calloc(1, sizeof *d);
@@ -292,15 +321,19 @@ on_death(void *arg, unsigned i, const struct runner_death *rd)
     d->x = x;
     d->slot = i;
     d->had_task = t != NULL;
-    if (t)
-        d->task = *t;
-    s->head = s->n = s->given = s->n_sent = 0;
+    if (t) {
+        d->launch = *t;
+        d->blamed = s->killed ? s->victim : t->task;
+        s->queue[s->head].split.pieces = NULL; /* d's now */
+    }
+    queue_drop(s);
     s->down = true;
     char what[32];
-    snprintf(what, sizeof what, "partition %u", d->task.partition);
+    snprintf(what, sizeof what, "partition %u", d->launch.task.partition);
     struct crash_report_opts o = { .symbolise = x->o.symbolise, .module_fd = x->o.module_fd,
-                                   .module_name = x->o.module_name, .timeout_ns = x->o.timeout_ns,
-                                   .data_limit = x->o.data_limit, .what = t ? what : NULL, .input_name = input_name, .done = on_report, .arg = d };
+                                   .module_name = x->o.module_name, .timeout_ns = x->timeout_ns,
+                                   .data_limit = x->data_limit, .what = d->had_task ? what : NULL,
+                                   .input_name = input_name, .done = on_report, .arg = d };
     d->next = x->deaths;
     x->deaths = d;
     d->report = crash_report_start(x->loop, rd, &o);
@@ -309,68 +342,76 @@ on_death(void *arg, unsigned i, const struct runner_death *rd)
 static void
 on_lost(void *arg, struct err *e)
 {
+    executor__say_failed(arg, e);
+}
+
+/* ---- life */
+
+unsigned
+executor_pids(const struct executor *x, int *pids, unsigned n)
+{
+    unsigned k = 0;
+
+    for (unsigned i = 0; i < x->o.slots && k < n; i++)
+        if (runners_pid(x->runners, i))
+            pids[k++] = runners_pid(x->runners, i);
+    return k;
+}
+
+uint64_t
+executor_stale(const struct executor *x)
+{
+    return x->stale;
+}
+
+static void
+on_over(void *arg)
+{
     struct executor *x = arg;
+    struct err *why = x->why;
 
-    x->up->fatal(x->arg, e);
-}
-
-/* ---- main */
-
-struct err *
-executor_main(struct executor *x, int argc, char **argv)
-{
-    struct buf b = { 0 };
-    unsigned i = x->o.slots;
-
-    TRY(spawn(x, i));
-    put_u32(&b, (uint32_t)argc);
-    for (int k = 0; k < argc; k++)
-        put_str(&b, argv[k]);
-    struct err *e = runners_post(x->runners, i, WIRE_MAIN, 0, b.p, b.n, NULL, 0);
-    buf_fini(&b);
-    if (!e && !runners_launch(x->runners, i, WIRE_MAIN, NULL, 0))
-        e = err_new(ERR_LOST, "the runner of the job's main does not take orders");
-    return e;
-}
-
-struct err *
-executor_main_reply(struct executor *x, uint32_t id, const struct buf *b)
-{
-    return runners_post(x->runners, x->o.slots, WIRE_REPLY, id, b->p, b->n, NULL, 0);
+    x->why = NULL;
+    x->o.end(x->o.arg, why);
 }
 
 void
-executor_look(const struct executor *x, unsigned i, struct executor_look *ret)
+executor__end(struct executor *x, struct err *why)
 {
-    struct recorder r;
-
-    runners_look(x->runners, i, &r);
-    *ret = (struct executor_look){ runners_pid(x->runners, i), x->slot[i].n > 0, r.task.records, r.task.bytes };
+    if (x->ended) {
+        err_free(why);
+        return;
+    }
+    x->ended = true;
+    x->why = why;
+    link_close(x->link);
+    x->link = NULL;
+    loop_timer_stop(x->loop, &x->progress);
+    loop_timer_start(x->loop, &x->over, 0, on_over, x);
 }
 
 struct err *
-executor_new(struct loop *l, struct zygote *z, const struct executor_opts *o, const struct executor_up *up, void *arg,
-             struct executor **ret)
+executor_attach(struct loop *l, struct zygote *z, const struct executor_opts *o, struct link *link,
+                struct executor **ret)
 {
     static const struct runners_ops ops = { on_frame, on_answer, on_death, NULL, on_lost };
     struct executor *x = calloc(1, sizeof *x);
+    struct runners_opts ro = { .slots = o->slots, .frame_limit = 1u << 30 };
 
     if (!x)
         abort();
     x->loop = l;
     x->o = *o;
-    x->up = up;
-    x->arg = arg;
-    x->slot = calloc(o->slots + 1, sizeof *x->slot);
+    x->link = link;
+    x->slot = calloc(o->slots, sizeof *x->slot);
     if (!x->slot)
         abort();
-    struct runners_opts ro = { .slots = o->slots + 1, .frame_limit = 1u << 30 };
     struct err *e = runners_new(l, z, &ro, &ops, x, &x->runners);
     if (e) {
-        free(x->slot);
-        free(x);
+        executor_free(x);
         return e;
     }
+    link_handle(link, &executor__handler, x);
+    executor__hello(x);
     *ret = x;
     return NULL;
 }
@@ -380,22 +421,33 @@ executor_free(struct executor *x)
 {
     if (!x)
         return;
+    link_close(x->link);
+    loop_timer_stop(x->loop, &x->progress);
+    loop_timer_stop(x->loop, &x->over);
     runners_free(x->runners);
     for (struct death *d = x->deaths, *next; d; d = next) {
         next = d->next;
         crash_report_cancel(d->report);
-        free(d);
+        death_free(d);
     }
-    for (unsigned i = 0; i <= x->o.slots; i++) {
+    for (unsigned i = 0; i < x->o.slots; i++) {
+        queue_drop(&x->slot[i]);
         err_free(x->slot[i].last_words);
         free(x->slot[i].queue);
         free(x->slot[i].sent);
     }
     for (uint32_t i = 0; i < x->n_stages; i++)
         buf_fini(&x->stage[i].def);
+    for (uint32_t i = 0; i < x->n_outputs; i++)
+        free(x->outputs[i].at);
     free(x->stage);
+    free(x->outputs);
+    free(x->node);
     free(x->slot);
+    err_free(x->why);
+    buf_fini(&x->out);
     arena_fini(&x->a);
     arena_fini(&x->call);
+    arena_fini(&x->msg);
     free(x);
 }

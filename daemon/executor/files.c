@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "executor/executor_priv.h"
+#include "executor/names.h"
 
 /* What goes back: names and descriptors side by side. */
 struct reply {
@@ -16,15 +17,28 @@ struct reply {
     int n;
 };
 
-void
-executor_output_path(const struct executor *x, uint32_t stage, uint32_t partition, uint32_t attempt, struct buf *out)
+/* Where an attempt writes. */
+static void
+output_path(const struct executor *x, uint32_t stage, uint32_t partition, uint32_t attempt, struct buf *out)
 {
     const struct executor__stage *s = executor__stage_of(x, stage);
 
-    if (s && s->dir)
-        buf_printf(out, "%s/_temporary/s%u-part-%05u%s.%u", s->dir, stage, partition, s->suffix, attempt);
-    else
-        buf_printf(out, "%s/s%u-p%u-a%u", x->o.scratch, stage, partition, attempt);
+    if (s && s->dir) {
+        names_part(out, s->dir, s->suffix, stage, partition, attempt);
+    } else {
+        buf_printf(out, "%s/", x->o.dir);
+        names_output(out, stage, partition, attempt);
+    }
+}
+
+void
+executor__remove(struct executor *x, uint32_t stage, uint32_t partition, uint32_t attempt)
+{
+    struct buf path = { 0 };
+
+    output_path(x, stage, partition, attempt, &path);
+    unlink(path.p); /* it may never have been made */
+    buf_fini(&path);
 }
 
 static void
@@ -39,12 +53,12 @@ describe(struct reply *r, const char *name, uint64_t size, uint64_t offset, uint
 }
 
 static struct err *
-open_piece(struct executor *x, const struct wire_open *o, struct reply *r)
+open_piece(const struct executor__launch *t, const struct wire_open *o, struct reply *r)
 {
-    const struct plan_split *s = x->up->split(x->arg, o->stage, o->partition);
+    const struct plan_split *s = &t->split;
     struct stat st;
 
-    if (!s || o->index >= s->n)
+    if (o->index >= s->n)
         return NULL;
     const struct plan_piece *p = &s->pieces[o->index];
     int fd = open(p->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK); /* a FIFO by now? */
@@ -65,7 +79,7 @@ open_output(struct executor *x, const struct wire_open *o, struct reply *r)
     struct buf path = { 0 };
     struct err *e = NULL;
 
-    executor_output_path(x, o->stage, o->partition, o->attempt, &path);
+    output_path(x, o->stage, o->partition, o->attempt, &path);
     int fd = open(path.p, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
     if (fd < 0)
         e = err_errno(errno, "making \"%s\"", path.p);
@@ -96,16 +110,24 @@ open_spill(struct executor *x, struct reply *r)
     return NULL;
 }
 
+/* The output that counts of a map task, wherever it is. */
 static struct err *
-open_old(struct executor *x, uint32_t stage, uint32_t partition, uint32_t attempt, struct reply *r)
+open_map(struct executor *x, uint32_t stage, uint32_t map, struct reply *r)
 {
+    const struct executor__output *o = executor__output_of(x, stage, map);
     struct buf path = { 0 };
     struct err *e = NULL;
 
-    executor_output_path(x, stage, partition, attempt, &path);
-    int fd = open(path.p, O_RDONLY | O_CLOEXEC);
+    if (!o)
+        return err_new(ERR_LOST, "stage %u has no output of task %u", stage, map);
+    const struct executor__node *n = &x->node[o->node];
+    if (strcmp(n->host, x->o.host))
+        return err_new(ERR_LOST, "the output of task %u of stage %u is on host \"%s\"", map, stage, n->host);
+    buf_printf(&path, "%s/", n->dir);
+    names_output(&path, stage, map, o->attempt_1 - 1);
+    int fd = open(path.p, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
-        e = err_new(ERR_LOST, "the output of task %u of stage %u is gone: opening \"%s\": %s", partition, stage, path.p,
+        e = err_new(ERR_LOST, "the output of task %u of stage %u is gone: opening \"%s\": %s", map, stage, path.p,
                     strerror(errno));
     else
         describe(r, path.p, 0, 0, 0, false, fd);
@@ -116,47 +138,36 @@ open_old(struct executor *x, uint32_t stage, uint32_t partition, uint32_t attemp
 static struct err *
 open_maps(struct executor *x, const struct wire_open *o, struct reply *r)
 {
-    for (uint32_t i = 0; i < o->count; i++) {
-        uint32_t attempt;
+    for (uint32_t i = 0; i < o->count; i++)
+        TRY(open_map(x, o->parent, o->index + i, r));
+    return NULL;
+}
 
-        TRY(x->up->locate(x->arg, o->parent, o->index + i, &attempt));
-        TRY(open_old(x, o->parent, o->index + i, attempt, r));
+/* Any attempt that has not answered may ask: the answer of the one before may still lie in the ring. */
+static struct executor__launch *
+launched(const struct executor__slot *s, const struct wire_open *o)
+{
+    for (uint32_t i = 0; i < s->n; i++) {
+        const struct wire_task *t = &s->queue[s->head + i].task;
+
+        if (t->stage == o->stage && t->partition == o->partition && t->attempt == o->attempt)
+            return &s->queue[s->head + i];
     }
     return NULL;
 }
 
 static struct err *
-open_result(struct executor *x, const struct wire_open *o, struct reply *r)
-{
-    struct wire_task t;
-
-    TRY(x->up->result(x->arg, o->index, &t));
-    return open_old(x, t.stage, t.partition, t.attempt, r);
-}
-
-/* Any attempt that has not answered may ask: the answer of the one before may still lie in the ring. */
-static bool
-launched(const struct slot *s, const struct wire_open *o)
-{
-    for (uint32_t i = 0; i < s->n; i++) {
-        const struct wire_task *t = &s->queue[s->head + i];
-
-        if (t->stage == o->stage && t->partition == o->partition && t->attempt == o->attempt)
-            return true;
-    }
-    return false;
-}
-
-static struct err *
 dispatch(struct executor *x, unsigned slot, const struct wire_open *o, struct reply *r)
 {
-    if (slot == x->o.slots)
-        return o->kind == WIRE_OPEN_RESULT ? open_result(x, o, r)
-                                           : err_new(ERR_DENIED, "main has no task whose files it could open");
-    if (!launched(&x->slot[slot], o))
+    struct executor__launch *t = launched(&x->slot[slot], o);
+
+    if (!t)
         return err_new(ERR_DENIED, "a runner asks for files of a task that is not its own");
+    if (t->revoked)
+        return err_new(ERR_CANCELLED, "the task was taken back");
+    t->begun = true;
     switch (o->kind) {
-    case WIRE_OPEN_PIECE: return open_piece(x, o, r);
+    case WIRE_OPEN_PIECE: return open_piece(t, o, r);
     case WIRE_OPEN_OUTPUT: return open_output(x, o, r);
     case WIRE_OPEN_SPILL: return open_spill(x, r);
     case WIRE_OPEN_MAP: return open_maps(x, o, r);

@@ -135,7 +135,7 @@ slot_open(struct slot *s, uint64_t data_limit)
                                ring_bell_event(rs->bell) };
 
         put_u64(&b, data_limit);
-        e = zygote__say(rs->z, SPAWN_RUNNER, s->i, b.p, b.n, fds, SPAWN_FDS);
+        e = zygote__say(rs->z, SPAWN_RUNNER, rs->first_id + s->i, b.p, b.n, fds, SPAWN_FDS);
         buf_fini(&b);
     }
     close(pair[1]);
@@ -302,15 +302,23 @@ runners_new(struct loop *l, struct zygote *z, const struct runners_opts *o, cons
     return NULL;
 }
 
-/* Ids of processes that are still being made: there is no loop to bring them any more. */
-static void
-wait_for_started(struct runners *rs)
+/* Ids of processes that are still being made: there is no loop to bring them any more.  */
+static unsigned
+count_starting(const struct runners *rs)
 {
     unsigned n = 0;
-    struct frame f;
 
     for (unsigned i = 0; i < rs->o.slots; i++)
         n += rs->slots[i].state == SLOT_STARTING;
+    return n;
+}
+
+static void
+wait_for_started(struct runners *rs)
+{
+    unsigned n = rs->slots ? count_starting(rs) : 0;
+    struct frame f;
+
     while (n && rs->z->pid && !frame_queued(rs->z->chan)) {
         struct err *e = frame_recv(rs->z->chan, &f);
 
@@ -319,9 +327,15 @@ wait_for_started(struct runners *rs)
             return;
         }
         struct get g = GET_OF(f.p, f.n);
-        if (f.type == SPAWN_STARTED && f.id < rs->o.slots)
-            rs->slots[f.id].pid = (pid_t)get_u32(&g);
-        n--;
+        uint32_t v = get_u32(&g);
+        struct slot *s = runners__slot_by_id(rs->z, f.id);
+        if (s && s->rs == rs) {
+            if (f.type == SPAWN_STARTED)
+                s->pid = (pid_t)v;
+            n--;
+        } else { /* of others who have runners of this zygote */
+            runners__from_zygote(rs->z, f.type, f.id, v);
+        }
     }
 }
 
@@ -343,10 +357,7 @@ runners_free(struct runners *rs)
             kill(-pid, SIGKILL);
         slot_empty(&rs->slots[i]);
     }
-    loop_child_free(rs->z_child);
-    if (rs->z->attached)
-        frame_detach(rs->z->chan);
-    rs->z->attached = false;
+    runners__detach_zygote(rs);
     loop_poll_remove(rs->l, &rs->poll);
     loop_io_free(rs->bell_io);
     ring_bell_free(rs->bell);

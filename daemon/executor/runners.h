@@ -1,5 +1,6 @@
 /*
- * runners -- the executor's runner processes: a zygote and a number of slots.
+ * runners -- runner processes: a zygote and a number of slots.  An executor has them for tasks, a driver one for the
+ * job's main; in local mode both have theirs of one zygote.
  *
  * A slot is empty, starting, alive or dying.  runners_spawn() makes socket and rings at once and
  * asks the zygote for a process, so launches can be queued before the process exists.  Everything
@@ -57,6 +58,7 @@ struct runners_ops {
 };
 struct runners_opts {
     unsigned slots;
+    bool main; /* they run a job's main: shown as taskd-runner/m */
     size_t frame_limit; /* payload of one frame from a runner */
 };
 /* z is borrowed and must live longer; ops, too. */

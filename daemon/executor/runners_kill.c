@@ -110,21 +110,39 @@ started(struct slot *s, pid_t pid)
         begin(s);
 }
 
-static void
-on_zygote_frame(void *arg, struct frame *f)
+struct slot *
+runners__slot_by_id(const struct zygote *z, uint32_t id)
 {
-    struct runners *rs = arg;
-    struct get g = GET_OF(f->p, f->n);
-    uint32_t v = get_u32(&g);
+    for (struct runners *rs = z->users; rs; rs = rs->next)
+        if (id >= rs->first_id && id - rs->first_id < rs->o.slots)
+            return &rs->slots[id - rs->first_id];
+    return NULL;
+}
 
-    ASSERT(!g.bad && f->id < rs->o.slots && rs->slots[f->id].state == SLOT_STARTING);
-    struct slot *s = &rs->slots[f->id];
-    if (f->type == SPAWN_STARTED) {
+void
+runners__from_zygote(struct zygote *z, uint32_t type, uint32_t id, uint32_t v)
+{
+    struct slot *s = runners__slot_by_id(z, id);
+
+    if (!s)
+        return;
+    ASSERT(s->state == SLOT_STARTING);
+    if (type == SPAWN_STARTED) {
         started(s, (pid_t)v);
         return;
     }
     s->why = RUNNER_NO_START;
     runners__ended(s, (int)v);
+}
+
+static void
+on_zygote_frame(void *arg, struct frame *f)
+{
+    struct get g = GET_OF(f->p, f->n);
+    uint32_t v = get_u32(&g);
+
+    ASSERT(!g.bad);
+    runners__from_zygote(arg, f->type, f->id, v);
 }
 
 static void
@@ -136,23 +154,53 @@ on_zygote_end(void *arg, struct err *e)
 static void
 on_zygote_death(void *arg, int status)
 {
-    struct runners *rs = arg;
+    struct zygote *z = arg;
 
-    rs->z_child = NULL;
-    rs->z->pid = 0;
-    rs->ops->on_lost(rs->arg, WIFSIGNALED(status)
-                                  ? err_new(ERR_LOST, "the process that makes runners was killed by signal %d",
-                                            WTERMSIG(status))
-                                  : err_new(ERR_LOST, "the process that makes runners ended with status %d",
-                                            WEXITSTATUS(status)));
+    z->child = NULL;
+    z->pid = 0;
+    for (struct runners *rs = z->users, *next; rs; rs = next) {
+        next = rs->next;
+        rs->ops->on_lost(rs->arg, WIFSIGNALED(status)
+                                      ? err_new(ERR_LOST, "the process that makes runners was killed by signal %d",
+                                                WTERMSIG(status))
+                                      : err_new(ERR_LOST, "the process that makes runners ended with status %d",
+                                                WEXITSTATUS(status)));
+    }
 }
 
 struct err *
 runners__attach_zygote(struct runners *rs)
 {
     static const struct frame_handler handler = { on_zygote_frame, on_zygote_end };
+    struct zygote *z = rs->z;
 
-    TRY(frame_attach(rs->z->chan, rs->l, &handler, rs));
-    rs->z->attached = true;
-    return loop_child_new(rs->l, rs->z->pid, on_zygote_death, rs, &rs->z_child);
+    rs->first_id = (rs->o.main ? SPAWN_MAIN : 0) + z->next_id;
+    z->next_id += SPAWN_IDS;
+    if (!z->users) {
+        TRY(frame_attach(z->chan, rs->l, &handler, z));
+        z->attached = true;
+        TRY(loop_child_new(rs->l, z->pid, on_zygote_death, z, &z->child));
+    }
+    rs->next = z->users;
+    z->users = rs;
+    return NULL;
+}
+
+void
+runners__detach_zygote(struct runners *rs)
+{
+    struct zygote *z = rs->z;
+
+    for (struct runners **p = &z->users; *p; p = &(*p)->next)
+        if (*p == rs) {
+            *p = rs->next;
+            break;
+        }
+    if (z->users)
+        return;
+    loop_child_free(z->child);
+    z->child = NULL;
+    if (z->attached)
+        frame_detach(z->chan);
+    z->attached = false;
 }

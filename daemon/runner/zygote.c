@@ -170,7 +170,7 @@ prefer_for_oom(void)
 static _Noreturn void
 become_runner(struct zygote *z, const struct runner_start *s, uint64_t data_limit)
 {
-    char name[16];
+    char name[24];
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != z->executor) /* it died before the line above */
@@ -183,7 +183,10 @@ become_runner(struct zygote *z, const struct runner_start *s, uint64_t data_limi
     limit_data(data_limit);
     prefer_for_oom();
     setvbuf(stdout, NULL, _IOLBF, 0); /* what a function printed is seen, whatever comes after */
-    snprintf(name, sizeof name, "taskd-runner/%u", s->slot);
+    if (s->slot & SPAWN_MAIN)
+        snprintf(name, sizeof name, "taskd-runner/m");
+    else
+        snprintf(name, sizeof name, "taskd-runner/%u", s->slot % SPAWN_IDS);
     prctl(PR_SET_NAME, name);
     z->run(s);
     _exit(1); /* not reached */

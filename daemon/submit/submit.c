@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #include "base/file.h"
 #include "driver/driver.h"
 #include "flow/module.h"
+#include "net/link.h"
 #include "net/loop.h"
 #include "submit/handover.h"
 #include "submit/options.h"
@@ -74,6 +76,19 @@ on_end(void *arg, int status, struct err *e)
     loop_stop(s->loop);
 }
 
+/* The only one there is. */
+static void
+on_executor_lost(void *arg, uint32_t executor, struct err *why)
+{
+    driver_fail(((struct submit *)arg)->driver, why);
+}
+
+static void
+on_executor_end(void *arg, struct err *why)
+{
+    err_free(why); /* the driver has heard of it, too */
+}
+
 static void
 on_signal(void *arg, int signo)
 {
@@ -129,6 +144,8 @@ start(struct submit *s)
     const char *runner, *symbolise = NULL;
     struct conf *c = s->o.conf;
     uint64_t memory = conf_bytes(c, CONF_EXECUTOR_MEMORY);
+    uint64_t records = (uint64_t)((double)memory * conf_fraction(c, CONF_MEMORY_FRACTION));
+    struct link *to_executor, *to_driver;
 
     TRY(exe_libexec(&s->a, "taskd-runner", &runner));
     err_free(exe_libexec(&s->a, "taskd-symbolise", &symbolise)); /* without it: numbers for names */
@@ -139,33 +156,50 @@ start(struct submit *s)
     TRY(loop_signal(s->loop, SIGTERM, on_signal, s));
     TRY(loop_signal(s->loop, SIGHUP, on_signal, s));
     TRY(submit__events_open(s));
+    s->app_id = arena_printf(&s->a, "local-%llu-%d", (unsigned long long)(clock_wall_ns() / 1000000u), (int)getpid());
     struct driver_opts o = {
         .conf = c,
-        .slots = s->o.slots,
-        .executor = {
-            .slots = s->o.slots,
-            .scratch = s->scratch,
-            .budget = (uint64_t)((double)memory * conf_fraction(c, CONF_MEMORY_FRACTION) / s->o.slots),
-            .data_limit = memory + RUNNER_SLACK,
-            .timeout_ns = conf_ns(c, CONF_TASK_TIMEOUT),
+        .main = {
             .module_fd = s->module.fd,
             .module_name = s->module.info.name,
             .symbolise = symbolise,
+            .budget = records / s->o.slots,
+            .data_limit = memory + RUNNER_SLACK,
+            .argc = s->o.n_args,
+            .argv = s->o.args,
         },
+        .host = "localhost",
+        .scratch = s->scratch,
+        .memory = records,
+        .data_limit = memory + RUNNER_SLACK,
         .events = s->events.put ? &s->events : NULL,
         .parallelism = (uint32_t)conf_int(c, CONF_DEFAULT_PARALLELISM),
         .split_bytes = conf_bytes(c, CONF_MAX_PARTITION_BYTES),
         .max_failures = (uint32_t)conf_int(c, CONF_TASK_MAX_FAILURES),
         .task_timeout_ns = conf_ns(c, CONF_TASK_TIMEOUT),
-        .say = on_say, .end = on_end, .arg = s,
+        .say = on_say, .lost = on_executor_lost, .end = on_end, .arg = s,
         .items = &s->items,
-        .argc = s->o.n_args,
-        .argv = s->o.args,
+    };
+    struct executor_opts x = {
+        .slots = s->o.slots,
+        .host = o.host, .bulk = "", .worker = "",
+        .dir = s->scratch, .scratch = s->scratch,
+        .module_fd = s->module.fd,
+        .module_name = s->module.info.name,
+        .symbolise = symbolise,
+        .end = on_executor_end, .arg = s,
     };
 #ifdef __SANITIZE_ADDRESS__
-    o.executor.data_limit = 0; /* its shadow alone is terabytes of address space */
+    o.data_limit = o.main.data_limit = 0; /* its shadow alone is terabytes of address space */
 #endif
+    if (getrandom(o.secret, sizeof o.secret, 0) != sizeof o.secret)
+        return err_errno(errno, "making the application's secret");
+    memcpy(x.secret, o.secret, sizeof x.secret);
     TRY(driver_new(s->loop, s->zygote, &o, &s->driver));
+    TRY(driver_run(s->driver, s->app_id, s->o.slots));
+    TRY(link_pair(s->loop, &to_executor, &to_driver));
+    driver_accept(s->driver, to_executor);
+    TRY(executor_attach(s->loop, s->zygote, &x, to_driver, &s->executor));
     submit__progress_start(s);
     return NULL;
 }
@@ -186,6 +220,7 @@ static void
 stop(struct submit *s)
 {
     submit__progress_stop(s);
+    executor_free(s->executor);
     driver_free(s->driver);
     if (s->scratch) {
         err_free(file_remove_tree(s->scratch));

@@ -3,6 +3,7 @@
 #define SUBMIT_PRIV_H
 #include "base/arena.h"
 #include "driver/driver.h"
+#include "executor/executor.h"
 #include "flow/module.h"
 #include "net/loop.h"
 #include "submit/options.h"
@@ -16,6 +17,8 @@ struct submit {
     char *scratch;
     struct loop *loop;
     struct driver *driver;
+    struct executor *executor; /* local mode */
+    char *app_id;
     int status;
     const char *state; /* NULL: nothing was started */
     uint64_t began;

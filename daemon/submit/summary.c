@@ -40,7 +40,10 @@ submit__sample(struct submit *s)
 {
     int pids[1026];
     uint64_t sum = pss((int)getpid());
-    unsigned n = driver_pids(s->driver, pids, 1026);
+    unsigned n = s->executor ? executor_pids(s->executor, pids, 1025) : 0;
+
+    pids[n] = driver_main_pid(s->driver);
+    n += pids[n] != 0;
 
     for (unsigned i = 0; i < n; i++)
         sum += pss(pids[i]);
@@ -86,8 +89,7 @@ submit__summary(struct submit *s)
     };
 
     buf_printf(&b, "{\"app_id\": ");
-    char id[128];
-    snprintf(id, sizeof id, "local-%llu-%d", (unsigned long long)(clock_wall_ns() / 1000000u), (int)getpid());
+    const char *id = s->app_id ? s->app_id : "";
     buf_json(&b, id, strlen(id));
     buf_printf(&b, ", \"state\": \"%s\", \"exit_code\": %d, \"wall_s\": %.6f, \"cpu_s\": %.6f", s->state, s->status,
                (double)(clock_mono_ns() - s->began) / 1e9, submit__cpu_s());

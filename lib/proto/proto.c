@@ -6,6 +6,9 @@
 
 #include "taskd.h"
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 void
 proto_put(struct buf *b, const Taskd__Item *item)
 {
@@ -152,6 +155,12 @@ proto_err(const Taskd__Error *m)
 }
 
 /* ---- hello */
+
+uint64_t
+proto_app(const char *app_id)
+{
+    return XXH3_64bits(app_id, strlen(app_id));
+}
 
 void
 proto_hello(Taskd__Hello *ret, const char *role, const char *host)

@@ -41,4 +41,6 @@ struct err *proto_err(const Taskd__Error *m);
 struct err *proto_check_hello(const Taskd__Hello *h, const char *role) MUST_USE;
 /* Fills what every Hello of this process says. */
 void proto_hello(Taskd__Hello *ret, const char *role, const char *host);
+/* The number of an application, for Item.app. */
+uint64_t proto_app(const char *app_id);
 #endif

@@ -1,0 +1,151 @@
+/* facts -- what the driver is told. */
+#include "executor/executor_priv.h"
+#include "flow/module.h"
+#include "taskd.h"
+
+static void
+send(struct executor *x, Taskd__Item *it)
+{
+    if (x->ended)
+        return;
+    it->app = x->app;
+    it->epoch = x->epoch;
+    x->out.n = 0;
+    proto_put(&x->out, it);
+    link_send(x->link, x->out.p, x->out.n);
+}
+
+void
+executor__hello(struct executor *x)
+{
+    Taskd__Item it = TASKD__ITEM__INIT;
+    Taskd__Hello h;
+    Taskd__ExecutorHello eh = TASKD__EXECUTOR_HELLO__INIT;
+
+    proto_hello(&h, "executor", x->o.host);
+    h.token = PROTO_BYTES(x->o.secret, EXECUTOR_SECRET);
+    it.kind_case = TASKD__ITEM__KIND_HELLO;
+    it.hello = &h;
+    send(x, &it);
+    eh.executor = x->o.number;
+    eh.slots = x->o.slots;
+    eh.host = (char *)x->o.host;
+    eh.bulk = (char *)x->o.bulk;
+    eh.dir = (char *)x->o.dir;
+    eh.worker = (char *)x->o.worker;
+    it.kind_case = TASKD__ITEM__KIND_EXECUTOR_HELLO;
+    it.executor_hello = &eh;
+    send(x, &it);
+}
+
+void
+executor__say_done(struct executor *x, unsigned slot, const void *p, size_t n)
+{
+    Taskd__Item it = TASKD__ITEM__INIT;
+    Taskd__Done m = TASKD__DONE__INIT;
+
+    m.slot = slot;
+    m.done = PROTO_BYTES(p, n);
+    it.kind_case = TASKD__ITEM__KIND_DONE;
+    it.done = &m;
+    send(x, &it);
+}
+
+void
+executor__say_down(struct executor *x, unsigned slot, const struct wire_task *t, struct err *why)
+{
+    Taskd__Item it = TASKD__ITEM__INIT;
+    Taskd__SlotDown m = TASKD__SLOT_DOWN__INIT;
+    Taskd__Error e;
+
+    arena_reset(&x->call);
+    proto_of_err(why, &x->call, &e);
+    m.slot = slot;
+    m.why = &e;
+    if (t) {
+        m.had_task = true;
+        m.stage = t->stage;
+        m.partition = t->partition;
+        m.attempt = t->attempt;
+    }
+    it.kind_case = TASKD__ITEM__KIND_SLOT_DOWN;
+    it.slot_down = &m;
+    x->slot[slot].life++;
+    send(x, &it);
+    err_free(why);
+}
+
+void
+executor__say_log(struct executor *x, unsigned slot, int level, const char *file, uint32_t line, const char *text)
+{
+    Taskd__Item it = TASKD__ITEM__INIT;
+    Taskd__Said m = TASKD__SAID__INIT;
+    const struct executor__launch *t = executor__running(&x->slot[slot]);
+
+    m.level = (uint32_t)level;
+    m.file = (char *)file;
+    m.line = line;
+    m.text = (char *)text;
+    if (t) {
+        m.stage = t->task.stage;
+        m.partition = t->task.partition;
+        m.attempt = t->task.attempt;
+    }
+    it.kind_case = TASKD__ITEM__KIND_SAID;
+    it.said = &m;
+    send(x, &it);
+}
+
+void
+executor__say_failed(struct executor *x, struct err *take)
+{
+    Taskd__Item it = TASKD__ITEM__INIT;
+    Taskd__ExecutorFailed m = TASKD__EXECUTOR_FAILED__INIT;
+    Taskd__Error e;
+
+    arena_reset(&x->call);
+    proto_of_err(take, &x->call, &e);
+    m.why = &e;
+    it.kind_case = TASKD__ITEM__KIND_EXECUTOR_FAILED;
+    it.executor_failed = &m;
+    send(x, &it);
+    err_free(take);
+}
+
+/* ---- progress */
+
+static void
+on_progress(void *arg)
+{
+    struct executor *x = arg;
+    Taskd__Item it = TASKD__ITEM__INIT;
+    Taskd__Progress m = TASKD__PROGRESS__INIT;
+
+    arena_reset(&x->call);
+    m.slot = ARENA_ARRAY(&x->call, uint32_t, x->o.slots);
+    m.records = ARENA_ARRAY(&x->call, uint64_t, x->o.slots);
+    m.bytes = ARENA_ARRAY(&x->call, uint64_t, x->o.slots);
+    for (unsigned i = 0; i < x->o.slots; i++) {
+        struct recorder r;
+
+        if (x->slot[i].n == 0)
+            continue;
+        runners_look(x->runners, i, &r);
+        m.slot[m.n_slot++] = i;
+        m.records[m.n_records++] = r.task.records;
+        m.bytes[m.n_bytes++] = r.task.bytes;
+    }
+    if (m.n_slot == 0) /* until the next launch */
+        return;
+    it.kind_case = TASKD__ITEM__KIND_PROGRESS;
+    it.progress = &m;
+    send(x, &it);
+    executor__progress_start(x);
+}
+
+void
+executor__progress_start(struct executor *x)
+{
+    if (!x->ended)
+        loop_timer_start(x->loop, &x->progress, loop_now(x->loop) + EXECUTOR_PROGRESS_MS * 1000000ull, on_progress, x);
+}
