@@ -236,11 +236,28 @@ static const struct unit_test tests[] = {
     { "dial.nobody_there", nobody_there },
     { "dial.listens_later", listens_later },
     { "dial.closed_while_dialling", closed_while_dialling },
+    { "peer.killed", peer_killed },
+    { "peer.frozen", peer_frozen },
+    { "peer.frozen_before", peer_frozen_before },
+    { "peer.does_not_read", peer_does_not_read },
+    { "peer.many", peer_many },
+    { "limit.of_message", limit_of_message },
+    { "limit.not_reached", limit_not_reached },
+    { "limit.of_peer", limit_of_peer },
+    { "limit.of_links", limit_of_links },
+    { "limit.of_peer_links", limit_of_peer_links },
+    { "place.taken", place_taken },
+    { "place.unix", place_unix },
+    { "place.left", place_left },
+    { "stranger.talks", stranger_talks },
+    { "stranger.asks", stranger_asks },
     UNIT_END,
 };
 
 int
 main(int argc, char **argv)
 {
+    if (argc == 3 && !strcmp(argv[1], "--peer"))
+        return peer_main(atoi(argv[2]));
     return unit_main(argc, argv, "rpc", tests);
 }

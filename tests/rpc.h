@@ -47,4 +47,21 @@ void party_want_down(struct party *p, struct heard *h);
 void party_want_bytes(struct party *p, struct heard *h, uint64_t n);
 void party_want_accepted(struct party *p, unsigned n);
 void heard_fini(struct heard *h);
+
+int peer_main(int port);
+void peer_killed(void);
+void peer_frozen(void);
+void peer_frozen_before(void);
+void peer_does_not_read(void);
+void peer_many(void);
+void limit_of_message(void);
+void limit_not_reached(void);
+void limit_of_peer(void);
+void limit_of_links(void);
+void limit_of_peer_links(void);
+void place_taken(void);
+void place_unix(void);
+void place_left(void);
+void stranger_talks(void);
+void stranger_asks(void);
 #endif
