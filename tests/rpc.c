@@ -251,6 +251,10 @@ static const struct unit_test tests[] = {
     { "place.left", place_left },
     { "stranger.talks", stranger_talks },
     { "stranger.asks", stranger_asks },
+    { "tls.let_in", tls_let_in },
+    { "tls.refused", tls_refused },
+    { "tls.server_refused", tls_server_refused },
+    { "tls.files_bad", tls_files_bad },
     UNIT_END,
 };
 

@@ -64,4 +64,8 @@ void place_unix(void);
 void place_left(void);
 void stranger_talks(void);
 void stranger_asks(void);
+void tls_let_in(void);
+void tls_refused(void);
+void tls_server_refused(void);
+void tls_files_bad(void);
 #endif

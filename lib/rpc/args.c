@@ -77,10 +77,12 @@ struct pem {
 };
 
 static struct err *
-slurp(const char *path, const char *what, struct buf *b)
+slurp(const char *path, const char *what, const char *kind, struct buf *b)
 {
     TRY_OR(file_slurp(path, PEM_LIMIT, b), "reading the TLS %s file \"%s\"", what, path);
     put_u8(b, 0);
+    if (!strstr(b->p, kind))
+        return err_new(ERR_CONFIG, "the TLS %s file \"%s\" has no line with \"%s\"", what, path, kind);
     return NULL;
 }
 
@@ -97,12 +99,12 @@ pem_fini(struct pem *p)
 static struct err *
 pem_read(const struct tls_files *tls, struct pem *p)
 {
-    struct err *e = slurp(tls->ca, "CA", &p->ca);
+    struct err *e = slurp(tls->ca, "CA", "BEGIN CERTIFICATE-----", &p->ca);
 
     if (!e)
-        e = slurp(tls->cert, "certificate", &p->cert);
+        e = slurp(tls->cert, "certificate", "BEGIN CERTIFICATE-----", &p->cert);
     if (!e)
-        e = slurp(tls->key, "key", &p->key);
+        e = slurp(tls->key, "key", "PRIVATE KEY-----", &p->key);
     if (e)
         pem_fini(p);
     return e;

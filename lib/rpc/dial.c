@@ -19,8 +19,11 @@ struct rpc__dial {
     uint64_t timeout, pause;
     struct loop_timer retry;
     struct err *last; /* of the attempts so far */
+    unsigned hung_up; /* attempts in a row that ended as soon as they were connected */
     bool over, tls;
 };
+
+enum { HANG_UPS = 3 };
 
 static void
 dial_free(struct rpc_link *l)
@@ -111,6 +114,7 @@ core_of(const char *s)
 static struct err *
 why_failed(struct rpc_link *l, bool *ret_final)
 {
+    struct rpc__dial *d = l->dial;
     char text[512];
     size_t n = GRPC_SLICE_LENGTH(l->details);
 
@@ -126,6 +130,12 @@ why_failed(struct rpc_link *l, bool *ret_final)
     if (strstr(text, "andshake") || strstr(text, "SSL_") || strstr(text, "certificate"))
         return err_hint(err_new(ERR_DENIED, "TLS with \"%s\" failed: %s", l->peer, core_of(text)),
                         "Both sides need certificates of the same CA that are valid now.");
+    /* A server that does not like a certificate just closes, in TLS 1.3 after we think that all is well. */
+    d->hung_up = strstr(text, "Socket closed") ? d->hung_up + 1 : 0;
+    if (d->hung_up >= HANG_UPS)
+        return err_hint(err_new(ERR_DENIED, "\"%s\" hangs up on whom it does not know by TLS", l->peer),
+                        d->tls ? "It may want a certificate of another CA, or ours may have expired."
+                               : "It may want TLS: see taskd.ssl.ca, taskd.ssl.cert and taskd.ssl.key.");
     *ret_final = false;
     return err_new(ERR_LOST, "can't reach \"%s\": %s", l->peer, core_of(text));
 }

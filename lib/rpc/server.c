@@ -285,6 +285,9 @@ why_not(const struct rpc_listen_opts *o)
         file_close(&fd);
     }
     freeaddrinfo(ai);
+    if (!errnum && o->tls)
+        return err_new(ERR_CONFIG, "can't listen on %s:%u: the TLS files \"%s\", \"%s\" and \"%s\" don't fit together",
+                       o->host, o->port, o->tls->ca, o->tls->cert, o->tls->key);
     if (!errnum)
         return err_new(ERR_IO, "can't listen on %s:%u", o->host, o->port);
     return err_errno(errnum, "listening on %s:%u", o->host, o->port);
