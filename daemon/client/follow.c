@@ -1,0 +1,159 @@
+/* follow -- the output of a submission, once and in order, until it ends; and ending it. */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "client/client_priv.h"
+
+#define LOOK_NS UINT64_C(1000000000)
+
+static void
+on_look(void *arg)
+{
+    struct client *c = arg;
+
+    client__ask_status(c, c->id);
+}
+
+static void
+look_later(struct client *c)
+{
+    loop_timer_start(c->loop, &c->look, clock_mono_ns() + (c->o.look_ns ? c->o.look_ns : LOOK_NS), on_look, c);
+}
+
+void
+client__follow(struct client *c, bool wait)
+{
+    Taskd__Item item = TASKD__ITEM__INIT;
+    Taskd__Follow f = TASKD__FOLLOW__INIT;
+
+    c->following = true;
+    f.driver = (char *)c->id;
+    f.out_at = c->out_at;
+    f.err_at = c->err_at;
+    f.wait = wait;
+    item.kind_case = TASKD__ITEM__KIND_FOLLOW;
+    item.follow = &f;
+    client__send(c, &item);
+    if (wait)
+        look_later(c);
+}
+
+void
+client__ask_kill(struct client *c)
+{
+    Taskd__Item item = TASKD__ITEM__INIT;
+    Taskd__KillRequest k = TASKD__KILL_REQUEST__INIT;
+
+    k.id = (char *)c->id;
+    item.kind_case = TASKD__ITEM__KIND_KILL_REQUEST;
+    item.kill_request = &k;
+    client__send(c, &item);
+}
+
+/* What is before *at was printed already; what is missing is said. */
+static void
+print(struct client *c, const Taskd__Output *o)
+{
+    uint64_t *at = o->err ? &c->err_at : &c->out_at;
+    uint64_t end = o->at + o->data.len;
+    size_t skip;
+
+    if (end <= *at)
+        return;
+    if (o->at > *at && !c->quiet)
+        client__say(c, "%llu bytes of its %s are not kept any more", (unsigned long long)(o->at - *at),
+                    o->err ? "errors" : "output");
+    skip = o->at < *at ? (size_t)(*at - o->at) : 0;
+    *at = end;
+    if (!c->quiet)
+        client__write(c, o->err ? c->o.err : c->o.out, o->data.data + skip, o->data.len - skip);
+}
+
+/* Of a job that was killed on our own demand the status is the signal's. */
+static void
+on_end(struct client *c, const Taskd__Output *o)
+{
+    int status = (int)o->exit_status;
+    bool finished = !strcmp(o->state, "FINISHED");
+
+    if (c->o.verb == CLIENT_LOGS) {
+        client__over(c, c->status);
+        return;
+    }
+    if (c->killing && !finished)
+        status = 128 + c->killing;
+    else if (!finished && !status)
+        status = 1;
+    if (!finished && *o->state && !c->quiet)
+        client__say(c, "%s %s%s", c->id, !strcmp(o->state, "KILLED") ? "was killed" : "ended: ",
+                    !strcmp(o->state, "KILLED") ? "" : o->state);
+    client__over(c, status);
+}
+
+static const Taskd__DriverStatus *
+driver_of(const Taskd__Status *s, const char *id)
+{
+    for (size_t i = 0; i < s->n_driver; i++)
+        if (!strcmp(s->driver[i]->driver, id))
+            return s->driver[i];
+    return NULL;
+}
+
+/* Says why it waits, each reason once; looks again until it runs. */
+static void
+on_status(struct client *c, const Taskd__Status *s)
+{
+    const Taskd__DriverStatus *d = driver_of(s, c->id);
+
+    if (d && *d->why && !c->quiet && (!c->waiting || strcmp(c->waiting, d->why))) {
+        free(c->waiting);
+        c->waiting = strdup(d->why);
+        client__say(c, "%s waits: %s", c->id, d->why);
+    }
+    if (!d || strcmp(d->state, "RUNNING"))
+        look_later(c);
+}
+
+void
+client__follow_item(struct client *c, const Taskd__Item *item)
+{
+    struct err *e = NULL;
+
+    switch (item->kind_case) {
+    case TASKD__ITEM__KIND_OUTPUT:
+        if (item->output->data.len)
+            print(c, item->output);
+        if (item->output->end && !c->over)
+            on_end(c, item->output);
+        break;
+    case TASKD__ITEM__KIND_STATUS:
+        on_status(c, item->status);
+        break;
+    case TASKD__ITEM__KIND_ANSWER:
+        if ((e = proto_err(item->answer->error)))
+            client__fail(c, e);
+        break;
+    default:
+        break;
+    }
+}
+
+void
+client_signal(struct client *c, int signo)
+{
+    bool mine = c->o.verb == CLIENT_SUBMIT && (c->phase == PUT_DONE || c->phase == PUT_ASKED) && !c->o.submit->detach;
+
+    if (signo == SIGHUP || c->killing || !mine) {
+        if (mine && c->phase == PUT_DONE)
+            client__say(c, "left; %s goes on%s", c->id, c->killing ? " until it has ended" : "");
+        client__over(c, 128 + signo);
+        return;
+    }
+    c->killing = signo;
+    client__say(c, "%s: ending %s%s", signo == SIGINT ? "interrupted" : "terminated",
+                c->phase == PUT_DONE ? c->id : "the submission", signo == SIGINT ? " (once more to leave)" : "");
+    if (c->phase == PUT_DONE)
+        client__ask_kill(c);
+}
