@@ -7,7 +7,8 @@ int
 main(int argc, char **argv)
 {
     static const struct unit_test *const parts[] = { flow_text_tests, flow_chain_tests, flow_memory_tests,
-                                                     flow_fold_tests, flow_sort_tests, flow_sink_tests };
+                                                     flow_fold_tests, flow_sort_tests, flow_sink_tests,
+                                                     flow_broadcast_tests };
     struct unit_test all[256];
     size_t n = 0;
 

@@ -28,6 +28,7 @@ struct rig {
     bool one_record;
     struct rig_file file[8];
     uint32_t n_files;
+    int die_fd;           /* not 0: an attempt that ends the process says here why, first */
     uint64_t cut[16];     /* with n_cuts: the first task reads file 0 in pieces that end here, whatever was planned */
     uint32_t n_cuts;
 
@@ -53,6 +54,9 @@ struct rig {
     const struct plan_stage *stage;
     uint32_t partition, first;
     int result_stage;
+    struct flow_bcasts bcasts;
+    struct { uint32_t id; int fd; } bcast[8];
+    uint32_t n_bcast, bcast_opens;
 };
 
 /* A file of the job's world.  bytes are copied. */
@@ -78,5 +82,5 @@ uint64_t rig_random(uint64_t *state);
 extern const struct stream_codec rig_codec;
 
 extern const struct unit_test flow_text_tests[], flow_chain_tests[], flow_memory_tests[], flow_fold_tests[],
-    flow_sort_tests[], flow_sink_tests[];
+    flow_sort_tests[], flow_sink_tests[], flow_broadcast_tests[];
 #endif

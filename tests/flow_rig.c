@@ -318,6 +318,14 @@ log_line(void *arg, int level, const char *file, int line, const char *text)
 static void
 die(void *arg, struct err *e)
 {
+    struct rig *r = arg;
+
+    if (r->die_fd) {
+        char *text = err_text(e);
+
+        CU_ASSERT(write(r->die_fd, text, strlen(text)) > 0);
+        _exit(0);
+    }
     unit_no_err(e, "an attempt died", __FILE__, __LINE__);
     abort();
 }
@@ -508,6 +516,48 @@ say(void *arg, int level, const char *file, int line, const char *text)
     buf_printf(&((struct rig *)arg)->said, "%s\n", text);
 }
 
+static struct err *
+broadcast(void *arg, uint32_t id, const char *name, int fd, const char *path)
+{
+    struct rig *r = arg;
+
+    if (path && strcmp(path, "file"))
+        return err_new(ERR_INPUT, "there is no \"%s\"", path);
+    CU_ASSERT_FATAL(r->n_bcast < 8);
+    r->bcast[r->n_bcast].id = id;
+    r->bcast[r->n_bcast++].fd = path ? dup(r->file[0].fd) : dup(fd);
+    return NULL;
+}
+
+static struct err *
+unbroadcast(void *arg, uint32_t id)
+{
+    struct rig *r = arg;
+
+    for (uint32_t i = 0; i < r->n_bcast; i++)
+        if (r->bcast[i].id == id) {
+            file_close(&r->bcast[i].fd);
+            r->bcast[i] = r->bcast[--r->n_bcast];
+            return NULL;
+        }
+    return err_new(ERR_INPUT, "there is no broadcast %u", id);
+}
+
+static struct err *
+open_broadcast(void *arg, uint32_t id, int *ret_fd, uint64_t *ret_size)
+{
+    struct rig *r = arg;
+
+    r->bcast_opens++;
+    for (uint32_t i = 0; i < r->n_bcast; i++)
+        if (r->bcast[i].id == id) {
+            *ret_fd = dup(r->bcast[i].fd);
+            *ret_size = (uint64_t)lseek(r->bcast[i].fd, 0, SEEK_END);
+            return NULL;
+        }
+    return err_new(ERR_INPUT, "it was destroyed");
+}
+
 /* ---- */
 
 void
@@ -536,8 +586,8 @@ rig_run(struct rig *r, int (*main)(td_job *, int, char **), void *arg)
 
     r->world = (struct flow_world){ .arg = r, .open_piece = open_piece, .open_output = open_output,
         .open_spill = open_spill, .open_runs = open_runs, .log = log_line, .die = die, .progress = progress,
-        .codecs = codecs, .streams = streams, .text = &lines };
-    r->job = (struct job_world){ r, act, open_result, conf, conf_set, total, add, say };
+        .open_broadcast = open_broadcast, .bcasts = &r->bcasts, .codecs = codecs, .streams = streams, .text = &lines };
+    r->job = (struct job_world){ r, act, open_result, conf, conf_set, total, add, broadcast, unbroadcast, say };
     now = r;
     rig_arg = arg;
     job_run(&r->job, &r->world, &it, main, 1, argv, &r->status);
@@ -595,6 +645,9 @@ rig_fini(struct rig *r)
     }
     for (uint32_t i = 0; i < r->n_files; i++)
         file_close(&r->file[i].fd);
+    flow_bcasts_fini(&r->bcasts);
+    for (uint32_t i = 0; i < r->n_bcast; i++)
+        file_close(&r->bcast[i].fd);
     plan_ids_fini(&r->ids);
     buf_fini(&r->log);
     buf_fini(&r->said);

@@ -27,6 +27,8 @@ expect 0 'map      text: str -> u64, by text  (' "$inspect" "$modules/every.so"
 expect 0 "group    first: str_i64 -> str_i64  (" "$inspect" "$modules/every.so"
 expect 0 "every.c:$line)" "$inspect" "$modules/every.so"
 expect 0 'minimum  shortest  (' "$inspect" "$modules/every.so"
+expect 0 '  broadcasts' "$inspect" "$modules/every.so"
+expect 0 'broadcast table  (' "$inspect" "$modules/every.so"
 expect 0 "$(sha256sum "$modules/every.so" | cut -d' ' -f1)" "$inspect" "$modules/every.so"
 expect 0 'libc.so.6 (GLIBC_2.' "$inspect" "$modules/every.so"
 expect 0 'td_plugin_v1' "$inspect" "$modules/none.so"
@@ -63,8 +65,8 @@ assert r["file"] == sys.argv[2] and len(r["sha256"]) == 64 and "td_plugin_v1" in
 if sys.argv[2].endswith("every.so"):
     assert (r["name"], r["version"], r["loads_here"], r["problem"]) == ("every", "2.5", True, None), r
     items = {i["name"]: i for i in r["items"]}
-    assert len(items) == 11 and items["words"]["out"] == "str_i64" and items["columns"]["shape"] == "batch", r
-    assert items["seen"]["kind"] == "counter" and [i["number"] for i in r["items"]] == list(range(11)), r
+    assert len(items) == 12 and items["words"]["out"] == "str_i64" and items["columns"]["shape"] == "batch", r
+    assert items["seen"]["kind"] == "counter" and [i["number"] for i in r["items"]] == list(range(12)), r
 if sys.argv[2].endswith("new.so"):
     assert r["name"] is None and not r["loads_here"] and "ABI 0.99" in r["problem"], r
 if sys.argv[2].endswith("loud.so"):

@@ -316,7 +316,7 @@ items_are_listed_without_loading(void)
         { "first", "group", "str_i64", "str_i64", 0 },  { "columns", "map", "str", "u64", TD_F_BATCH },
         { "text", "map", "str", "u64", TD_F_TEXT },     { "seen", "counter", NULL, NULL, 0 },
         { "longest", "maximum", NULL, NULL, 0 },        { "shortest", "minimum", NULL, NULL, 0 },
-        { "weight", "fsum", NULL, NULL, 0 },
+        { "weight", "fsum", NULL, NULL, 0 },            { "table", "broadcast", NULL, NULL, 0 },
     };
 
     NO_ERR(module_read(built("every.so"), &A, &m));
@@ -416,7 +416,7 @@ sizes_are_compared_field_by_field(void)
     plugin_in(&b)->size = 4;
     IS_ERR(load_broken(&b), ERR_ABI, "its td_plugin has 4 bytes, this taskd's has ");
     plugin_in(&b)->abi_minor = 9;
-    IS_ERR(load_broken(&b), ERR_ABI, "x.so was built for ABI 0.9, this taskd has 0.1");
+    IS_ERR(load_broken(&b), ERR_ABI, "x.so was built for ABI 0.9, this taskd has 0.2");
     plugin_in(&b)->magic[0] = 'X';
     IS_ERR(load_broken(&b), ERR_ABI, "x.so has a td_plugin_v1 that TD_PLUGIN did not make");
     memcpy(find(&b, "td_plugin_v1", 13), "td_plugin_v2", 13);

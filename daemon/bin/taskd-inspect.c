@@ -70,17 +70,16 @@ put_needs(struct buf *b, const struct module_info *m)
 }
 
 static void
-put_items(struct buf *b, const struct report *r, bool accumulators)
+put_items(struct buf *b, const struct report *r, const char *title, uint16_t from, uint16_t to)
 {
     bool first = true;
 
     for (uint32_t k = 0; k < r->list.nitems; k++) {
         const struct module_item *i = &r->list.items[k];
 
-        if ((i->kind == TD_I_ACC) != accumulators)
+        if (i->kind < from || i->kind > to)
             continue;
-        buf_printf(b, "%s    %-8s ", first ? accumulators ? "  accumulators\n" : "  functions\n" : "",
-                   module_kind_name(i->kind, i->op));
+        buf_printf(b, first ? "  %s\n    %-8s " : "%.0s    %-8s ", title, module_kind_name(i->kind, i->op));
         first = false;
         put_text(b, i->name);
         if (i->in && i->out) {
@@ -125,8 +124,10 @@ put_report(struct buf *b, const struct report *r, struct arena *a)
         put_field(b, "rpath", m->rpath);
     if (m->exec_stack)
         put_field(b, "stack", "executable");
-    put_items(b, r, false);
-    put_items(b, r, true);
+    put_items(b, r, "functions", 0, TD_I_GROUP);
+    put_items(b, r, "accumulators", TD_I_ACC, TD_I_ACC);
+    put_items(b, r, "broadcasts", TD_I_BROADCAST, TD_I_BROADCAST);
+    put_items(b, r, "others", TD_I_BROADCAST + 1, UINT16_MAX);
 }
 
 static void

@@ -293,6 +293,7 @@ driver__attach(struct driver *d, struct remote *x, const struct sched_event *ev)
     sched_step(d->sched, ev, loop_now(d->loop), &d->acts);
     x->epoch = sched_epoch(d->sched, x->number);
     driver__welcome(x);
+    bcast_store_each(d->bcasts, driver__tell_broadcast, x);
     if (d->o.up)
         d->o.up(d->o.arg, x->number, x->slots);
     if (n == 0)
@@ -313,7 +314,10 @@ driver__executor_down(struct driver *d, const struct remote *x, const struct err
     d->last_err = err_new(ERR_LOST, "executor %u on host \"%s\" is lost: %s", x->number, x->host, s);
     free(s);
     d->by_number[x->number] = NULL;
-    node->lost |= !node->worker[0]; /* nobody keeps its files */
+    if (!node->worker[0]) { /* nobody keeps its files */
+        node->lost = true;
+        bcast_store_lost(d->bcasts, x->place);
+    }
     driver__step(d, &ev);
 }
 
@@ -326,12 +330,20 @@ driver_node_lost(struct driver *d, const char *worker)
         if (d->node[k].lost || !worker[0] || strcmp(d->node[k].worker, worker))
             continue;
         d->node[k].lost = true;
+        bcast_store_lost(d->bcasts, k);
         driver__step(d, &ev);
         driver__drop_place(d, k);
     }
 }
 
 /* ---- life */
+
+static void
+on_bcast_reply(void *arg, uint32_t frame, struct err *e)
+{
+    driver__reply(arg, frame, e, NULL);
+}
+
 
 struct err *
 driver_new(struct loop *l, struct zygote *z, const struct driver_opts *o, struct driver **ret)
@@ -352,7 +364,9 @@ driver_new(struct loop *l, struct zygote *z, const struct driver_opts *o, struct
     d->node = calloc(d->cap_nodes, sizeof *d->node);
     if (!d->node)
         abort();
-    d->node[d->n_nodes++] = (struct node){ (char *)o->host, "", (char *)o->scratch, "", false };
+    d->node[d->n_nodes++] = (struct node){ (char *)o->host, (char *)o->bulk, (char *)o->dir, "", false };
+    struct bcast_store_opts bo = { l, o->dir, on_bcast_reply, driver__tell_broadcast_all, d };
+    d->bcasts = bcast_store_new(&bo);
     *ret = d;
     return NULL;
 }
@@ -387,6 +401,7 @@ driver_free(struct driver *d)
     d->ended = true;
     driver__main_free(d);
     driver__remotes_free(d);
+    bcast_store_free(d->bcasts);
     err_free(driver__output_end(d, &d->job.out, false));
     sched_free(d->sched);
     sched_actions_fini(&d->acts);

@@ -37,6 +37,8 @@ struct driver_main {
 struct driver_opts {
     struct conf *conf;
     struct driver_main main;
+    const char *dir;         /* of its own, for broadcasts: exists */
+    const char *bulk;        /* "host:port" of who serves dir, "" nobody */
     const char *host;        /* this one, as executors of the same host call theirs */
     const char *scratch;     /* where shuffle and spill files of local mode are, for sentences; "" elsewhere */
     unsigned char secret[DRIVER_SECRET]; /* what an executor must know */

@@ -3,6 +3,7 @@
  * results), inputs.c, output.c (directories of results), accs.c (accumulators). */
 #ifndef DRIVER_PRIV_H
 #define DRIVER_PRIV_H
+#include "driver/broadcast.h"
 #include "driver/driver.h"
 #include "flow/wire.h"
 #include "net/loop.h"
@@ -103,6 +104,7 @@ struct driver {
     struct stage **stage;
     uint32_t n_stages, cap_stages;
     struct accs accs;
+    struct bcast_store *bcasts;
     struct driver_totals totals;
     struct err *last_err; /* of the task that failed last: tells why a job failed */
     bool ended;
@@ -154,19 +156,25 @@ void driver__remove(struct driver *d, uint32_t place, uint32_t stage, uint32_t p
 void driver__tell_output(struct driver *d, const struct stage *s, uint32_t map);
 void driver__stop(struct remote *x, const char *why);
 
+/* A broadcast is new, has other holders or was destroyed: to one executor, to all.  arg: struct remote, struct driver. */
+void driver__tell_broadcast(void *arg, const struct broadcast_info *i);
+void driver__tell_broadcast_all(void *arg, const struct broadcast_info *i);
+
 /* main_runner.c */
 struct err *driver__main_start(struct driver *d) MUST_USE;
 void driver__main_free(struct driver *d);
 pid_t driver__main_pid(const struct driver *d);
 /* An answer to a request; fd -1: none. */
 struct err *driver__main_reply(struct driver *d, uint32_t frame, const struct buf *b, int fd) MUST_USE;
-/* An answer to WIRE_OPEN_RESULT: takes fd and e. */
-void driver__main_file(struct driver *d, uint32_t frame, const char *name, int fd, struct err *e);
+/* An answer to WIRE_OPEN: takes fd and e. */
+void driver__main_file(struct driver *d, uint32_t frame, const char *name, uint64_t size, int fd, struct err *e);
 
 /* results.c: opens result number index of the finished action and answers. */
 void driver__open_result(struct driver *d, uint32_t frame, uint32_t index);
 
 /* jobs.c */
+/* An answer to main: takes e. */
+void driver__reply(struct driver *d, uint32_t frame, struct err *e, const struct buf *more);
 void driver__main_frame(struct driver *d, struct frame *f);
 void driver__job_end(struct driver *d, const struct sched_action *a);
 

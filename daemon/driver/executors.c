@@ -302,6 +302,10 @@ dispatch(struct remote *x, const Taskd__Item *it)
         d->o.say(d->o.arg, (int)it->said->level, it->said->file, it->said->line, it->said->text);
         break;
     case TASKD__ITEM__KIND_PROGRESS: good = on_progress(x, it->progress); break;
+    case TASKD__ITEM__KIND_BROADCAST_HELD:
+        if (it->broadcast_held->whole)
+            bcast_store_held(d->bcasts, it->broadcast_held->id, x->place);
+        break;
     case TASKD__ITEM__KIND_EXECUTOR_FAILED: on_failed(x, it->executor_failed); return false;
     default: good = false;
     }

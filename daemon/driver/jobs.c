@@ -6,8 +6,8 @@
 #include "base/clock.h"
 #include "driver/driver_priv.h"
 
-static void
-reply(struct driver *d, uint32_t frame, struct err *take, const struct buf *more)
+void
+driver__reply(struct driver *d, uint32_t frame, struct err *take, const struct buf *more)
 {
     struct buf b = { 0 };
 
@@ -94,7 +94,7 @@ on_act(struct driver *d, struct frame *f)
     struct err *e = start(d, f);
     if (e) {
         err_free(driver__output_end(d, &d->job.out, false));
-        reply(d, f->id, e, NULL);
+        driver__reply(d, f->id, e, NULL);
         return;
     }
     d->job.active = true;
@@ -178,7 +178,7 @@ driver__job_end(struct driver *d, const struct sched_action *a)
     put_u32(&b, d->job.plan.first);
     put_u32(&b, d->job.plan.n_result);
     put_u64(&b, d->job.result->rows);
-    reply(d, d->job.frame, e, &b);
+    driver__reply(d, d->job.frame, e, &b);
     buf_fini(&b);
 }
 
@@ -192,7 +192,7 @@ on_conf(struct driver *d, struct frame *f)
 
     put_u8(&b, v != NULL);
     put_str(&b, v);
-    reply(d, f->id, NULL, &b);
+    driver__reply(d, f->id, NULL, &b);
     buf_fini(&b);
     arena_fini(&a);
 }
@@ -209,7 +209,7 @@ on_conf_set(struct driver *d, struct frame *f)
         d->o.parallelism = (uint32_t)conf_int(d->o.conf, CONF_DEFAULT_PARALLELISM);
         d->o.split_bytes = conf_bytes(d->o.conf, CONF_MAX_PARTITION_BYTES);
     }
-    reply(d, f->id, e, NULL);
+    driver__reply(d, f->id, e, NULL);
     arena_fini(&a);
 }
 
@@ -221,7 +221,7 @@ on_total(struct driver *d, struct frame *f)
     uint32_t item = get_u32(&g), op = get_u32(&g);
 
     put_u64(&b, (uint64_t)driver__accs_total(&d->accs, item, op).i);
-    reply(d, f->id, NULL, &b);
+    driver__reply(d, f->id, NULL, &b);
     buf_fini(&b);
 }
 
@@ -236,7 +236,7 @@ on_add(struct driver *d, struct frame *f)
     wire_get_deltas(&g, &a, &v, &n);
     for (uint32_t i = 0; !g.bad && i < n; i++)
         driver__accs_add(&d->accs, &v[i]);
-    reply(d, f->id, g.bad ? err_new(ERR_CORRUPT, "additions to accumulators are malformed") : NULL, NULL);
+    driver__reply(d, f->id, g.bad ? err_new(ERR_CORRUPT, "additions to accumulators are malformed") : NULL, NULL);
     arena_fini(&a);
 }
 
@@ -256,6 +256,8 @@ driver__main_frame(struct driver *d, struct frame *f)
     case WIRE_CONF_SET: on_conf_set(d, f); break;
     case WIRE_TOTAL: on_total(d, f); break;
     case WIRE_ADD: on_add(d, f); break;
+    case WIRE_BROADCAST: bcast_store_add(d->bcasts, f); break;
+    case WIRE_UNBROADCAST: bcast_store_remove(d->bcasts, f); break;
     case WIRE_MAIN_DONE: driver__end(d, (int)get_u32(&g), NULL); break;
     default: driver__end(d, 1, err_new(ERR_USER, "the job's main wrote nonsense to the driver"));
     }

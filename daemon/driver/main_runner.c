@@ -26,14 +26,14 @@ driver__main_reply(struct driver *d, uint32_t id, const struct buf *b, int fd)
 }
 
 void
-driver__main_file(struct driver *d, uint32_t id, const char *name, int fd, struct err *e)
+driver__main_file(struct driver *d, uint32_t id, const char *name, uint64_t size, int fd, struct err *e)
 {
     struct buf b = { 0 };
 
     wire_put_err(&b, e);
     if (!e) {
         put_str(&b, name);
-        put_u64(&b, 0);
+        put_u64(&b, size);
         put_u64(&b, 0);
         put_u64(&b, 0);
         put_u8(&b, false);
@@ -52,10 +52,18 @@ on_open(struct driver *d, struct frame *f)
     struct wire_open o;
     struct err *e = wire_get_open(&g, &o);
 
+    if (!e && o.kind == WIRE_OPEN_BROADCAST) { /* td_reduce runs functions here */
+        uint64_t size = 0;
+        int fd = -1;
+
+        e = bcast_store_open(d->bcasts, o.index, &fd, &size);
+        driver__main_file(d, f->id, "a broadcast", size, fd, e);
+        return;
+    }
     if (!e && o.kind != WIRE_OPEN_RESULT)
         e = err_new(ERR_DENIED, "main has no task whose files it could open");
     if (e)
-        driver__main_file(d, f->id, "", -1, e);
+        driver__main_file(d, f->id, "", 0, -1, e);
     else
         driver__open_result(d, f->id, o.index);
 }

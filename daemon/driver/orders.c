@@ -134,6 +134,36 @@ driver__tell_output(struct driver *d, const struct stage *s, uint32_t map)
             tell_outputs(x, s, map, map + 1);
 }
 
+/* ---- broadcasts */
+
+void
+driver__tell_broadcast(void *arg, const struct broadcast_info *i)
+{
+    struct remote *x = arg;
+    Taskd__Item it = TASKD__ITEM__INIT;
+    Taskd__Broadcast m = TASKD__BROADCAST__INIT;
+
+    tell_nodes(x);
+    m.id = i->id;
+    m.size = i->size;
+    m.n_piece_xxh3 = i->n_pieces;
+    m.piece_xxh3 = (uint64_t *)i->xxh3;
+    m.n_holder = i->n_holders;
+    m.holder = (uint32_t *)i->holder;
+    m.destroyed = i->destroyed;
+    it.kind_case = TASKD__ITEM__KIND_BROADCAST;
+    it.broadcast = &m;
+    send(x, &it);
+}
+
+void
+driver__tell_broadcast_all(void *arg, const struct broadcast_info *i)
+{
+    for (struct remote *x = ((struct driver *)arg)->remotes; x; x = x->next)
+        if (x->up)
+            driver__tell_broadcast(x, i);
+}
+
 /* ---- stages and tasks */
 
 static uint8_t *

@@ -17,7 +17,7 @@ driver__open_result(struct driver *d, uint32_t frame, uint32_t index)
     int fd = -1;
 
     if (!s || index >= d->job.plan.n_result || s->attempt[p] < 0) {
-        driver__main_file(d, frame, "", -1, err_new(ERR_INPUT, "the action has no result %u", index));
+        driver__main_file(d, frame, "", 0, -1, err_new(ERR_INPUT, "the action has no result %u", index));
         return;
     }
     const struct node *n = &d->node[s->place[p]];
@@ -27,6 +27,6 @@ driver__open_result(struct driver *d, uint32_t frame, uint32_t index)
         e = err_new(ERR_LOST, "result %u is on host \"%s\"", index, n->host);
     else if ((fd = open(path.p, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)) < 0)
         e = err_new(ERR_LOST, "result %u is gone: opening \"%s\": %s", index, path.p, strerror(errno));
-    driver__main_file(d, frame, path.p, fd, e);
+    driver__main_file(d, frame, path.p, 0, fd, e);
     buf_fini(&path);
 }

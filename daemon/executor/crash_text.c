@@ -129,8 +129,12 @@ static void
 put_record(struct buf *b, const struct crash_facts *f)
 {
     const struct recorder *r = &f->death.rec;
-    char s[RECORDER_FIRST * 4 + 8];
+    char s[RECORDER_TEXT * 4 + 8];
 
+    if (r->end.kind != RECORDER_GAVE_UP && r->end.text_n) {
+        recorder_text(r->end.text, r->end.text_n, 0, s, sizeof s);
+        buf_printf(b, ", in the build of broadcast %s", s);
+    }
     if (f->what)
         buf_printf(b, ", %s", f->what);
     if (!r->rec.known)

@@ -119,6 +119,7 @@ flush_pending(struct executor *x, unsigned i)
 {
     struct executor__slot *s = slot_of(x, i);
 
+    executor__bcast_flush(x, i);
     while (s->given < s->n && runners_launch(x->runners, i, WIRE_TASK, &s->queue[s->head + s->given].task, sizeof(struct wire_task)))
         s->given++;
 }
@@ -305,6 +306,7 @@ on_death(void *arg, unsigned i, const struct runner_death *rd)
     struct executor__slot *s = slot_of(x, i);
     const struct executor__launch *t = executor__running(s);
 
+    executor__bcast_down(x, i);
     if (s->last_words && t) {
         struct err *e = s->last_words;
         struct wire_task task = t->task;
@@ -410,6 +412,7 @@ executor_attach(struct loop *l, struct zygote *z, const struct executor_opts *o,
         executor_free(x);
         return e;
     }
+    executor__bcast_init(x);
     link_handle(link, &executor__handler, x);
     executor__hello(x);
     *ret = x;
@@ -425,6 +428,7 @@ executor_free(struct executor *x)
     loop_timer_stop(x->loop, &x->progress);
     loop_timer_stop(x->loop, &x->over);
     runners_free(x->runners);
+    executor__bcast_fini(x);
     for (struct death *d = x->deaths, *next; d; d = next) {
         next = d->next;
         crash_report_cancel(d->report);

@@ -3,8 +3,10 @@
  * opened for them.  It never runs user code and decides nothing: the driver says by a link what runs where
  * (lib/proto/control.proto, "driver and executor").
  *
- *   attach: Hello, ExecutorHello -->  <-- Hello, Welcome      orders: Stage, Nodes, Outputs, Launch, Kill, Remove
- *                                                             facts:  Done, SlotDown, Said, Progress, ExecutorFailed
+ *   attach: Hello, ExecutorHello -->  <-- Hello, Welcome      orders: Stage, Nodes, Outputs, Launch, Kill, Remove,
+ *                                                             Broadcast
+ *                                                             facts:  Done, SlotDown, Said, Progress, ExecutorFailed,
+ *                                                             BroadcastHeld
  *
  * In local mode the link is net/link.h's loopback, on a cluster lib/rpc's; nothing here knows which.
  *
@@ -18,6 +20,8 @@
 #include "executor/runners.h"
 #include "net/link.h"
 
+struct bulk_client;
+struct bulk_get;
 struct executor;
 struct loop;
 
@@ -35,6 +39,13 @@ struct executor_opts {
     int module_fd;           /* verified bytes; borrowed */
     const char *module_name;
     const char *symbolise;   /* path of taskd-symbolise or NULL */
+    /* How files of other hosts come here: bulk_get and bulk_forget with their client.  get NULL: there are no other
+     * hosts.  Pointers, because local mode links neither sockets nor TLS. */
+    struct executor_fetch {
+        struct bulk_client *client;
+        void (*get)(struct bulk_client *c, const struct bulk_get *g);
+        void (*forget)(struct bulk_client *c, void *arg);
+    } fetch;
     /* It is over: the driver said Stop (why NULL), or the link is down or was refused.  Takes why.  Once, and never
      * from inside a call of this header; executor_free() is allowed in it. */
     void (*end)(void *arg, struct err *why);

@@ -1,5 +1,5 @@
 /* executor_priv -- what the files of the executor share: executor.c (runners, launches), orders.c (what the driver
- * says), facts.c (what it is told), files.c (opening for runners). */
+ * says), facts.c (what it is told), files.c (opening for runners), broadcast_runners.c (broadcasts for them). */
 #ifndef EXECUTOR_PRIV_H
 #define EXECUTOR_PRIV_H
 #include "executor/executor.h"
@@ -62,6 +62,8 @@ struct executor {
     struct executor__node *node;
     uint32_t n_nodes;
     struct death *deaths; /* reports being made */
+    struct broadcasts *bcasts;
+    struct executor__drops *drops; /* per slot */
     struct loop_timer progress, over;
     struct err *why;      /* for o.end */
     struct buf out;
@@ -92,6 +94,16 @@ void executor__say_log(struct executor *x, unsigned slot, int level, const char 
 void executor__say_failed(struct executor *x, struct err *take);
 /* Progress now and then, as long as something runs. */
 void executor__progress_start(struct executor *x);
+
+void executor__say_held(struct executor *x, uint32_t broadcast);
+
+/* broadcast_runners.c */
+void executor__bcast_init(struct executor *x);
+void executor__bcast_fini(struct executor *x);
+struct err *executor__bcast_told(struct executor *x, const Taskd__Broadcast *m) MUST_USE;
+void executor__bcast_open(struct executor *x, unsigned slot, uint32_t frame, uint32_t id);
+void executor__bcast_flush(struct executor *x, unsigned slot); /* there may be room in its ring */
+void executor__bcast_down(struct executor *x, unsigned slot);  /* its runner is gone */
 
 /* files.c */
 /* Answers a runner's WIRE_OPEN. */

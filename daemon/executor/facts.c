@@ -112,6 +112,19 @@ executor__say_failed(struct executor *x, struct err *take)
     err_free(take);
 }
 
+void
+executor__say_held(struct executor *x, uint32_t broadcast)
+{
+    Taskd__Item it = TASKD__ITEM__INIT;
+    Taskd__BroadcastHeld m = TASKD__BROADCAST_HELD__INIT;
+
+    m.id = broadcast;
+    m.whole = true;
+    it.kind_case = TASKD__ITEM__KIND_BROADCAST_HELD;
+    it.broadcast_held = &m;
+    send(x, &it);
+}
+
 /* ---- progress */
 
 static void

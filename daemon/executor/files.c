@@ -184,6 +184,14 @@ executor__on_open(struct executor *x, unsigned slot, struct frame *f)
     struct buf b = { 0 };
     struct err *e = wire_get_open(&g, &o);
 
+    if (!e && o.kind == WIRE_OPEN_BROADCAST) { /* may take time; a task that was taken back may have it, too */
+        struct executor__launch *t = launched(&x->slot[slot], &o);
+
+        if (t && !t->revoked)
+            t->begun = true;
+        executor__bcast_open(x, slot, f->id, o.index);
+        return;
+    }
     if (!e)
         e = dispatch(x, slot, &o, &r);
     wire_put_err(&b, e);

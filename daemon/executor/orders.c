@@ -199,6 +199,7 @@ dispatch(struct executor *x, const Taskd__Item *it)
     case TASKD__ITEM__KIND_REMOVE:
         executor__remove(x, it->remove->stage, it->remove->partition, it->remove->attempt);
         return NULL;
+    case TASKD__ITEM__KIND_BROADCAST: return executor__bcast_told(x, it->broadcast);
     case TASKD__ITEM__KIND_STOP: executor__end(x, NULL); return NULL;
     default: return err_new(ERR_CORRUPT, "the driver says what only others say (%d)", (int)it->kind_case);
     }

@@ -98,15 +98,28 @@ add(void *arg, const struct flow_delta *d, uint32_t n)
     return n ? runner__call(r, WIRE_ADD, &r->out, &f, &g) : NULL;
 }
 
+/* There is no attempt that could end: main does. */
+static void
+die(void *arg, struct err *e)
+{
+    char *text = err_text(e);
+
+    fflush(stdout);
+    crash_give_up(text);
+    (void)arg;
+}
+
 _Noreturn void
 runner__main(struct runner *r)
 {
     struct job_world w = { .arg = r, .act = act, .open_result = open_result, .conf = conf, .conf_set = conf_set,
-                           .total = total, .add = add, .say = r->world.log };
+                           .total = total, .add = add, .broadcast = runner__broadcast,
+                           .unbroadcast = runner__unbroadcast, .say = r->world.log };
     struct flow_items items = { r->image.items, r->image.nitems };
     struct frame f;
     int status = 1;
 
+    r->world.die = die;
     struct err *e = frame_recv(r->chan, &f);
     struct get g = GET_OF(e ? NULL : f.p, e ? 0 : f.n);
     uint32_t argc = get_count(&g, 4);

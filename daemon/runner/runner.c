@@ -60,9 +60,15 @@ must(struct err *e)
 struct err *
 runner__call(struct runner *r, uint32_t type, const struct buf *b, struct frame *ret_f, struct get *ret_g)
 {
+    return runner__call_fd(r, type, b, -1, ret_f, ret_g);
+}
+
+struct err *
+runner__call_fd(struct runner *r, uint32_t type, const struct buf *b, int fd, struct frame *ret_f, struct get *ret_g)
+{
     uint32_t id = ++r->calls;
 
-    must(frame_send(r->chan, type, id, b->p, b->n, NULL, 0));
+    must(frame_send(r->chan, type, id, b->p, b->n, &fd, fd >= 0));
     for (;;) {
         must(frame_recv(r->chan, ret_f));
         if (ret_f->type == WIRE_STAGE) {
@@ -226,8 +232,14 @@ progress(void *arg, uint64_t records, uint64_t bytes, uint32_t op)
 static void
 record_in_hand(void *arg, struct recorder *rec)
 {
+    const struct runner *r = arg;
     struct flow_spot s;
 
+    if (r->bcasts.building) { /* no record's fault */
+        rec->end.text_n = (uint32_t)strnlen(r->bcasts.building, RECORDER_TEXT);
+        memcpy(rec->end.text, r->bcasts.building, rec->end.text_n);
+        return;
+    }
     flow_where(&s);
     rec->task.op = s.op;
     if (!s.known)
@@ -345,8 +357,8 @@ runner_main(const struct runner_start *start)
     must(crash_init(r->rec));
     crash_on_record(record_in_hand, r);
     r->world = (struct flow_world){ .arg = r, .open_piece = open_piece, .open_output = open_output,
-                                    .open_spill = open_spill, .open_runs = open_runs, .log = log_line, .die = die, .progress = progress };
-    r->world.keep = &r->keep;
+                                    .open_spill = open_spill, .open_runs = open_runs, .log = log_line, .die = die, .progress = progress,
+                                    .open_broadcast = runner__open_broadcast, .keep = &r->keep, .bcasts = &r->bcasts };
     runner__plugins(&r->world);
     load(r);
     for (;;) {
@@ -360,6 +372,11 @@ runner_main(const struct runner_start *start)
 
             memcpy(&t, f.p, sizeof t);
             run_task(r, &t);
+        } else if (got == RING_FRAME && f.type == WIRE_DROP && f.n == sizeof(uint32_t)) {
+            uint32_t id;
+
+            memcpy(&id, f.p, sizeof id);
+            flow_bcast_drop(&r->bcasts, id);
         } else if (got == RING_FRAME && f.type == WIRE_MAIN) {
             runner__main(r);
         } else {

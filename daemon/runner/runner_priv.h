@@ -31,6 +31,7 @@ struct runner {
     struct module_image image;
     struct flow_world world;
     struct table_keep keep;
+    struct flow_bcasts bcasts;
     struct budget budget;
     uint64_t limit;
     uint32_t calls;
@@ -48,6 +49,13 @@ struct runner {
 
 /* An error that the other side answered; failing to talk ends the process. */
 struct err *runner__call(struct runner *r, uint32_t type, const struct buf *b, struct frame *ret_f, struct get *ret_g);
+/* The same with a descriptor; -1: none. */
+struct err *runner__call_fd(struct runner *r, uint32_t type, const struct buf *b, int fd, struct frame *ret_f,
+                            struct get *ret_g);
+/* broadcast.c */
+struct err *runner__open_broadcast(void *arg, uint32_t id, int *ret_fd, uint64_t *ret_size);
+struct err *runner__broadcast(void *arg, uint32_t id, const char *name, int fd, const char *path);
+struct err *runner__unbroadcast(void *arg, uint32_t id);
 /* The output of a map task, as the shuffle room asks for it. */
 struct err *runner__open_map(void *arg, uint32_t map, int *ret_fd, struct arena *a, char **ret_name);
 void runner__drop_maps(struct maps *m);

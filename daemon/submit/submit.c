@@ -169,6 +169,8 @@ start(struct submit *s)
             .argv = s->o.args,
         },
         .host = "localhost",
+        .dir = s->scratch,
+        .bulk = "",
         .scratch = s->scratch,
         .memory = records,
         .data_limit = memory + RUNNER_SLACK,

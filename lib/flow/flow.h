@@ -52,6 +52,7 @@ struct flow_piece {
 };
 
 struct table_keep;
+struct flow_bcasts;
 struct flow_world {
     void *arg;
     struct err *(*open_piece)(void *arg, uint32_t index, struct flow_piece *ret);
@@ -61,6 +62,9 @@ struct flow_world {
      * key, and bound becomes this partition's range of keys; it is what the set was made with. */
     struct err *(*open_runs)(void *arg, const struct plan_branch *b, uint32_t partition, const struct merge_opts *order,
                              struct merge_set *into, struct merge_bound *bound);
+    /* The bytes of a broadcast, shared with others, for reading; fd: the receiver's.  It may take as long as it takes to
+     * bring them here. */
+    struct err *(*open_broadcast)(void *arg, uint32_t id, int *ret_fd, uint64_t *ret_size);
     /* text is one line without its end */
     void (*log)(void *arg, int level, const char *file, int line, const char *text);
     /* The attempt can't go on and the author's function can't be left: tells why and ends the process. */
@@ -72,7 +76,19 @@ struct flow_world {
     const struct stream_codec *const *streams;/* NULL-terminated */
     const struct flow_format *text;
     struct table_keep *keep; /* memory that stays between attempts (flow/table.h); NULL: none does */
+    struct flow_bcasts *bcasts;
 };
+
+/* Broadcasts in this process: mapped and built at first use, there until they are dropped or the process ends.
+ * {0} is empty.  building: the name of the one whose build runs now, for the crash handler; NULL: none does. */
+struct flow_bcasts {
+    struct flow_bcast **v;
+    uint32_t n, cap;
+    const char *volatile building;
+};
+/* Takes a value away again; between attempts only.  Unknown: fine. */
+void flow_bcast_drop(struct flow_bcasts *b, uint32_t id);
+void flow_bcasts_fini(struct flow_bcasts *b);
 
 /* The module's items. */
 struct flow_items {

@@ -63,6 +63,9 @@ struct err *flow__user_end(struct flow_user *u); /* teardown */
 void flow__user_free(struct flow_user *u);
 void flow__deltas(struct flow_run *r);
 
+/* broadcast.c: what td_get gives for an item, for the dataset of node */
+struct err *flow__bcast(const struct flow_run *r, const struct plan_node *node, uint32_t item, const void **ret);
+
 /* chain.c */
 struct flow_sink *flow__op_new(struct flow_run *r, struct flow_user *u, struct flow_sink *next);
 struct flow_sink *flow__group_new(struct flow_run *r, struct flow_user *u, struct flow_sink *next);

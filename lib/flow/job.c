@@ -62,6 +62,10 @@ add_node(struct job *j, struct plan_node *n)
     d->d = (td_ds){ j->j.h, &j->j };
     d->node = n->id;
     d->out = n->out;
+    if (j->n_bcast) {
+        n->bcast = (void *)arena_memdup(&j->a, j->bcast, j->n_bcast * sizeof *j->bcast);
+        n->n_bcast = j->n_bcast;
+    }
     j->graph.nodes[j->graph.n++] = *n;
     return d;
 }
@@ -315,7 +319,7 @@ host_log(td_task *t, td_job *tj, int level, const char *file, int line, const ch
 static const td_host job_host = {
     .size = sizeof(td_host), .abi_major = TD_ABI_MAJOR, .abi_minor = TD_ABI_MINOR,
     .source = host_source, .op = host_op, .act = job__act, .rows_free = job__rows_free, .conf = host_conf,
-    .conf_set = host_conf_set, .total = host_total, .error = host_error, .log = host_log,
+    .conf_set = host_conf_set, .total = host_total, .error = host_error, .log = host_log, .broadcast = job__broadcast,
 };
 
 void
@@ -336,6 +340,8 @@ job_run(const struct job_world *w, const struct flow_world *fw, const struct flo
     *ret_status = rc;
     job__rows_free_all(j);
     free(j->graph.nodes);
+    free(j->bcast);
+    free(j->bcast_live);
     free(j->error);
     arena_fini(&j->a);
     free(j);

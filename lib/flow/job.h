@@ -25,6 +25,9 @@ struct job_world {
     struct err *(*total)(void *arg, uint32_t item, uint32_t op, td_slot_ *ret);
     /* What a function added to accumulators here, in main's process. */
     struct err *(*add)(void *arg, const struct flow_delta *d, uint32_t n);
+    /* A new value: the bytes behind fd (borrowed, sealed), or of the file at path (fd -1). */
+    struct err *(*broadcast)(void *arg, uint32_t id, const char *name, int fd, const char *path);
+    struct err *(*unbroadcast)(void *arg, uint32_t id);
     void (*say)(void *arg, int level, const char *file, int line, const char *text);
 };
 /* Runs the module's main with its arguments; *ret_status is what it returned.  An error it ignored makes the

@@ -88,7 +88,7 @@ struct module_item {
     uint32_t op;                 /* TD_A_* of an accumulator */
     const char *name, *file;     /* "" when it can't be read */
     uint32_t line;
-    const char *in, *out;        /* "str", "str_i64"; NULL for an accumulator */
+    const char *in, *out;        /* "str", "str_i64"; NULL for an accumulator or a broadcast */
 };
 struct module_list {
     const char *name, *version, *compiler; /* as given to TD_PLUGIN */

@@ -113,10 +113,10 @@ read_item(const struct reader *r, uint64_t addr, uint32_t number, struct module_
     ret->line = i.line;
     ret->name = string_at(r, addr + offsetof(td_item, name));
     ret->file = string_at(r, addr + offsetof(td_item, file));
-    if (i.kind != TD_I_ACC) {
+    if (i.kind != TD_I_ACC && i.kind != TD_I_BROADCAST) {
         ret->in = type_name_at(r, addr + offsetof(td_fn, in));
         ret->out = type_name_at(r, addr + offsetof(td_fn, out));
-    } else if ((p = flow__elf_addr(&r->elf, addr + offsetof(td_acc, op), sizeof ret->op))) {
+    } else if (i.kind == TD_I_ACC && (p = flow__elf_addr(&r->elf, addr + offsetof(td_acc, op), sizeof ret->op))) {
         memcpy(&ret->op, p, sizeof ret->op);
     }
 }
@@ -167,5 +167,7 @@ module_kind_name(uint16_t kind, uint32_t op)
 
     if (kind == TD_I_ACC)
         return op >= TD_A_SUM && op <= TD_A_FSUM ? accs[op] : "accumulator";
+    if (kind == TD_I_BROADCAST)
+        return "broadcast";
     return kind >= TD_I_MAP && kind <= TD_I_GROUP ? fns[kind] : "unknown";
 }

@@ -109,6 +109,13 @@ item_fault(const struct module_image *m, const td_item *i)
                acc->op < TD_A_SUM || acc->op > TD_A_FSUM  ? "is an accumulator of no known kind" :
                                                             NULL;
     }
+    if (i->kind == TD_I_BROADCAST) {
+        const td_bc *bc = (const td_bc *)i;
+
+        return i->size != sizeof *bc       ? "has another size than a td_bc" :
+               !inside(m, bc, sizeof *bc)  ? "lies outside the module" :
+                                             NULL;
+    }
     if (i->kind < TD_I_MAP || i->kind > TD_I_GROUP)
         return "is of no known kind";
     const td_fn *fn = (const td_fn *)i;

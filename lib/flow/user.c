@@ -139,9 +139,25 @@ host_log(td_task *t, td_job *j, int level, const char *file, int line, const cha
     of(t)->run->w->log(of(t)->run->w->arg, level, file, line, text);
 }
 
+/* Functions don't look for NULL: without the value the attempt ends here. */
+static const void *
+host_get(td_task *t, uint32_t item)
+{
+    struct flow_user *u = of(t);
+    const void *p = NULL;
+    struct err *e = flow__bcast(u->run, u->node, item, &p);
+
+    if (e)
+        u->run->w->die(u->run->w->arg, err_wrap_take(e, "td_get in %s() of \"%s\" (%s:%u)", u->fn->i.name, u->node->name,
+                                                     u->node->file, u->node->line));
+    t->slot[item].p = p;
+    return p;
+}
+
 static const td_host task_host = {
     .size = sizeof(td_host), .abi_major = TD_ABI_MAJOR, .abi_minor = TD_ABI_MINOR,
     .alloc = host_alloc, .undo_full = host_undo_full, .bad = host_bad, .log = host_log,
+    .get = host_get,
 };
 
 td_slot_

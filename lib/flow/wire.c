@@ -74,7 +74,7 @@ wire_get_open(struct get *g, struct wire_open *o)
     o->parent = get_u32(g);
     o->index = get_u32(g);
     o->count = get_u32(g);
-    if (g->bad || o->kind < WIRE_OPEN_PIECE || o->kind > WIRE_OPEN_RESULT || o->count > WIRE_OPEN_MAX)
+    if (g->bad || o->kind < WIRE_OPEN_PIECE || o->kind > WIRE_OPEN_BROADCAST || o->count > WIRE_OPEN_MAX)
         return err_new(ERR_CORRUPT, "a request for a file is malformed");
     return NULL;
 }

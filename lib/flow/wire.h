@@ -18,6 +18,7 @@ enum wire_type {
     WIRE_MAIN,       /* u32 argc, str each: run the job's main */
     WIRE_REPLY,      /* err, then what the request wants */
     WIRE_TASK,       /* struct wire_task, as it lies */
+    WIRE_DROP,       /* by the ring: u32, the broadcast that is to be forgotten */
     /* runner -> executor */
     WIRE_OPEN,       /* struct wire_open -> per file: str name, u64 file_size, offset, length, u8 whole; its fd */
     WIRE_DONE,       /* struct wire_done */
@@ -29,6 +30,8 @@ enum wire_type {
     WIRE_CONF_SET,   /* str key, value, origin */
     WIRE_TOTAL,      /* u32 item, u32 op -> u64 bits */
     WIRE_ADD,        /* deltas: main's own additions to accumulators */
+    WIRE_BROADCAST,  /* u32 id, str name, u8 whether a path follows, str path; else fd: sealed bytes -> */
+    WIRE_UNBROADCAST, /* u32 id -> */
     WIRE_MAIN_DONE,  /* u32 exit status; no reply */
 };
 
@@ -44,6 +47,7 @@ enum wire_open_kind {
     WIRE_OPEN_SPILL,
     WIRE_OPEN_MAP,       /* index, count: outputs of map tasks [index, index + count) of stage `parent` */
     WIRE_OPEN_RESULT,    /* index: partition of the finished action (main) */
+    WIRE_OPEN_BROADCAST, /* index: its number; of tasks and of main.  file_size is what it has */
 };
 struct wire_open {
     uint8_t kind;

@@ -2,7 +2,7 @@
  * bytes that are left, every enum and every reference against what it may be. */
 #include "plan/plan_priv.h"
 
-enum { NODE_MIN = 64, BRANCH_MIN = 21 }; /* bytes of an encoded node and branch with empty lists */
+enum { NODE_MIN = 68, BRANCH_MIN = 21 }; /* bytes of an encoded node and branch with empty lists */
 
 const struct plan_node *
 plan_node(const struct plan_graph *g, uint32_t id)
@@ -47,6 +47,11 @@ node_encode(const struct plan_node *node, struct buf *out)
     put_u64(out, node->hi);
     put_bytes(out, node->data, node->data_n);
     put_bytes(out, node->arg, node->arg_n);
+    put_u32(out, node->n_bcast);
+    for (uint32_t i = 0; i < node->n_bcast; i++) {
+        put_u32(out, node->bcast[i].item);
+        put_u32(out, node->bcast[i].id);
+    }
 }
 
 static uint32_t *
@@ -59,6 +64,20 @@ get_ids(struct get *in, struct arena *a, uint32_t *ret_n)
         ids[i] = get_u32(in);
     *ret_n = n;
     return ids;
+}
+
+static struct plan_bcast *
+get_bcast(struct get *in, struct arena *a, uint32_t *ret_n)
+{
+    uint32_t n = get_count(in, 8);
+    struct plan_bcast *v = ARENA_ARRAY(a, struct plan_bcast, n);
+
+    for (uint32_t i = 0; i < n; i++) {
+        v[i].item = get_u32(in);
+        v[i].id = get_u32(in);
+    }
+    *ret_n = n;
+    return v;
 }
 
 static const char *
@@ -92,6 +111,7 @@ node_decode(struct get *in, struct arena *a, struct plan_node *node)
     node->hi = get_u64(in);
     node->data = get_copy(in, a, &node->data_n);
     node->arg = get_copy(in, a, &node->arg_n);
+    node->bcast = get_bcast(in, a, &node->n_bcast);
     if (in->bad)
         return err_new(ERR_CORRUPT, "the graph ends inside node %u", node->id);
     const char *fault = plan__node_fault(node);

@@ -65,6 +65,11 @@ struct plan_schema {
     uint8_t key, val; /* val 0: single values, in key */
 };
 
+/* A broadcast of the module, and its value's number when the node was made. */
+struct plan_bcast {
+    uint32_t item, id; /* id 0: it was destroyed before */
+};
+
 struct plan_node {
     uint32_t id; /* place in the graph; inputs have smaller ids */
     uint8_t op, fold, on_bad, descending;
@@ -81,6 +86,8 @@ struct plan_node {
     size_t data_n;
     const char *arg; /* bytes captured by TD_ARG */
     size_t arg_n;
+    uint32_t n_bcast; /* all that had been set by then, used or not */
+    struct plan_bcast *bcast;
 };
 
 struct plan_graph {

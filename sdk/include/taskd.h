@@ -27,8 +27,9 @@
  *     taskd-cc wordcount.c -o wordcount.so
  *     taskd-submit --master 'local[*]' wordcount.so INPUT OUTPUT
  *
- * Contents: 1 values  2 chain functions  3 inside a task  4 accumulators  5 strings  6 the driver: datasets
- *           and actions  7 the module  8 what crosses the border (the ABI; you need not read it)
+ * Contents: 1 values  2 chain functions  3 inside a task  4 accumulators  5 broadcasts  6 strings
+ *           7 the driver: datasets and actions  8 the module  9 what crosses the border (the ABI; you need
+ *           not read it)
  *
  * Threads: your functions run in a process of their own, one at a time; nothing is shared with another task.
  * Errors: nothing here longjmps.  td_bad and td_fail set a flag and return; return from your function then.
@@ -67,7 +68,7 @@ TD_BEGIN_
 
 /* The ABI.  While the major is 0, host and module must agree exactly. */
 #define TD_ABI_MAJOR 0
-#define TD_ABI_MINOR 1
+#define TD_ABI_MINOR 2
 
 /* ================================================================= 1. values
  *
@@ -123,7 +124,7 @@ struct td_out {
     uint32_t over;          /* the current record outgrew a whole batch */
 };
 
-typedef union td_slot_ { int64_t i; double f; } td_slot_;
+typedef union td_slot_ { int64_t i; double f; const void *p; } td_slot_;
 typedef struct td_undo_ { uint32_t slot; td_slot_ old; } td_undo_;
 struct td_task { /* the public part; the host's part follows */
     const td_host *h;
@@ -145,7 +146,7 @@ struct td_item {
     const char *name, *file;
     uint32_t line, pad_;
 };
-enum { TD_I_MAP = 1, TD_I_FILTER, TD_I_FOLD, TD_I_GROUP, TD_I_ACC };
+enum { TD_I_MAP = 1, TD_I_FILTER, TD_I_FOLD, TD_I_GROUP, TD_I_ACC, TD_I_BROADCAST };
 enum { TD_F_TEXT = 1, TD_F_BATCH = 2 }; /* td_item.flags of a TD_I_MAP */
 
 typedef struct td_iter {
@@ -168,6 +169,12 @@ typedef struct td_acc {
     uint32_t op, pad_;
 } td_acc;
 enum { TD_A_SUM = 1, TD_A_MAX, TD_A_MIN, TD_A_FSUM };
+
+typedef struct td_bc {
+    td_item i;
+    void *(*build)(td_task *, td_str bytes); /* NULL: tasks get the bytes */
+    void (*drop)(void *);                    /* NULL: there is nothing to do */
+} td_bc;
 
 /* --------------------------------------------------------- typing machinery */
 #define TD_TYPE_(T) (&td_type_##T)
@@ -462,11 +469,12 @@ TD_INLINE_ void td_flush(td_out *o)
 enum { TD_DEBUG = 1, TD_INFO, TD_WARN, TD_ERROR };
 enum { TD_FAIL = 1, TD_SKIP };
 
-/* ============================================================== 8a. the host's table (grows at the end) */
+/* ============================================================== 9a. the host's table (grows at the end) */
 enum { TD_OP_TEXT = 1, TD_OP_BLOCKS, TD_OP_FROM, TD_OP_RANGE, TD_OP_MAP, TD_OP_FILTER, TD_OP_UNION, TD_OP_REDUCE_KEY,
        TD_OP_SUM_KEY, TD_OP_MIN_KEY, TD_OP_MAX_KEY, TD_OP_COUNT_KEY, TD_OP_DISTINCT, TD_OP_GROUP_KEY, TD_OP_SORT,
        TD_OP_SORT_KEY };
 enum { TD_ACT_COUNT = 1, TD_ACT_COLLECT, TD_ACT_TAKE, TD_ACT_REDUCE, TD_ACT_SAVE_TEXT, TD_ACT_SAVE_BLOCKS };
+enum { TD_BC_BYTES = 1, TD_BC_FILE, TD_BC_DESTROY };
 typedef struct td_opts {
     uint32_t size;
     uint32_t partitions;   /* of the result; 0: taskd decides */
@@ -497,6 +505,8 @@ struct td_host {
     void (*undo_full)(td_task *);
     void (*bad)(td_task *, int fatal, const char *file, int line, const char *fmt, va_list);
     void (*log)(td_task *, td_job *, int level, const char *file, int line, const char *fmt, va_list);
+    const void *(*get)(td_task *, uint32_t item);
+    int (*broadcast)(td_job *, int op, const td_bc *, const void *p, size_t n, const char *file, int line);
 };
 struct td_job { const td_host *h; };
 struct td_ds { const td_host *h; td_job *job; };
@@ -542,7 +552,7 @@ TD_INLINE_ void *td_tmp(td_task *t, size_t n)
     t->tmp += n;
     return p;
 }
-/* n bytes, zeroed, aligned to 16, valid until the attempt ends. */
+/* n bytes, zeroed, aligned to 16, valid until the attempt ends (in a broadcast's build: as long as what it builds). */
 TD_INLINE_ void *td_alloc(td_task *t, size_t n) { return t->h->alloc(t, n, 1); }
 /* What TD_ARG captured when the dataset was built: const T *. */
 #define td_arg(t, T) ((const T *)(t)->arg)
@@ -590,7 +600,82 @@ TD_INLINE_ void td_min_(td_slot_ *s, int64_t v) { if (v < s->i) s->i = v; }
 /* The merged value, int64_t or double. */
 #define td_total(job, name) td_total_##name(job)
 
-/* ==================================================================== 5. strings */
+/* ================================================================== 5. broadcasts
+ *
+ * Bytes that every task can read: a table to look things up in, a dictionary, a model.  There is one copy of them
+ * on each machine, read-only, which all tasks there share.  At file scope:
+ *
+ *     TD_BROADCAST(name)                 tasks get the bytes:       const td_str *
+ *     TD_BROADCAST(name, T, build)       tasks get what build made: const T *
+ *     TD_BROADCAST(name, T, build, drop) and drop is called for it when the broadcast is destroyed
+ *
+ *         T *build(td_task *t, td_str bytes)     once in each process that runs tasks, when one asks first
+ *         void drop(T *)                         or free
+ *
+ *     static struct names *names_build(td_task *t, td_str file) { ... }
+ *     TD_BROADCAST(names, struct names, names_build);
+ *
+ * In a task td_get(t, name) gives that pointer, in a nanosecond when it is asked for again; it is never NULL.  What build
+ * makes may point into the bytes, and use td_alloc: both stay until the broadcast is destroyed.  A build that calls
+ * td_fail or returns NULL fails the attempt, with the broadcast's name in the sentence.  It may use other
+ * broadcasts; it adds to no accumulators (that, too, is an error), because it runs once a process, not once a partition.
+ *
+ * In job(), before the datasets whose functions use it are made:
+ *
+ *     td_broadcast(j, name, p, n)        n bytes from p; they are copied
+ *     td_broadcast_file(j, name, path)   what is in a file now; it may be larger than memory
+ *     td_unbroadcast(j, name)            destroys it: all memory and files that it takes are given back
+ *
+ * 0 is success.  A dataset keeps the value that the broadcast had when the dataset was made, as it keeps its
+ * TD_ARG.  So a broadcast may be set again: datasets made from then on have the new value, older ones the old one,
+ * however often they are computed.  Each value takes its room until td_unbroadcast, which ends all of them: a dataset
+ * that must still compute with one of them fails, with a sentence that says so. */
+#define TD_BROADCAST(...) TD_PICK_BC_(__VA_ARGS__, TD_BC4_, TD_BC3_, TD_BC2_, TD_BC1_, )(__VA_ARGS__)
+#define TD_PICK_BC_(a, b, c, d, e, ...) e
+#define TD_BC1_(name) typedef td_str td_bc_t_##name; TD_BC_(name, 0, 0)
+#define TD_BC2_(name, T) TD_ASSERT_(0, "TD_BROADCAST(" #name ", " #T "): a type needs a build function")
+#define TD_BC3_(name, T, build) TD_BC_BUILD_(name, T, build); TD_BC_(name, td_build_##name, 0)
+#define TD_BC4_(name, T, build, drop)                                                                \
+    TD_BC_BUILD_(name, T, build);                                                                      \
+    TD_DROP_SIG_(T, drop);                                                                             \
+    static void td_drop_##name(void *p) { drop((T *)p); }                                              \
+    TD_BC_(name, td_build_##name, td_drop_##name)
+#define TD_BC_BUILD_(name, T, build)                                                                 \
+    TD_SIG_(build, T *, td_task *, td_str);                                                            \
+    typedef T td_bc_t_##name;                                                                          \
+    static void *td_build_##name(td_task *t, td_str bytes)                                             \
+    {                                                                                                \
+        TD_TRY_                                                                                      \
+        return (void *)build(t, bytes);                                                                \
+        TD_CATCH_(t, 0)                                                                               \
+    }                                                                                                \
+    enum { td_bc_built_##name }
+#define TD_BC_(name, BUILD, DROP)                                                                    \
+    static const td_bc td_bc_##name = { TD_ITEM_(td_bc, TD_I_BROADCAST, 0, name), BUILD, DROP };         \
+    static const td_item *const td_ref_##name TD_KEEP_ = &td_bc_##name.i
+#ifdef __cplusplus
+#define TD_DROP_SIG_(T, drop)                                                                        \
+    TD_ASSERT_((std::is_convertible<decltype(&drop), void (*)(T *)>::value ||                           \
+                std::is_convertible<decltype(&drop), void (*)(void *)>::value), #drop ": expected void " #drop "(" #T " *)")
+#else
+#define TD_DROP_SIG_(T, drop) \
+    TD_ASSERT_(_Generic(&drop, void (*)(T *): 1, void (*)(void *): 1, default: 0), #drop ": expected void " #drop "(" #T " *)")
+#endif
+TD_INLINE_ const void *td_get_(td_task *t, const td_item *const *ref)
+{
+    uint32_t s = (uint32_t)(ref - __start_td_items);
+    const void *p = t->slot[s].p;
+    return TD_UNLIKELY_(!p) ? t->h->get(t, s) : p;
+}
+/* t: td_task *; name: the broadcast.  const T *, or const td_str * for one without a build. */
+#define td_get(t, name) ((const td_bc_t_##name *)td_get_(t, &td_ref_##name))
+#define td_broadcast(job, name, p, n) ((job)->h->broadcast(job, TD_BC_BYTES, &td_bc_##name, p, n, TD_AT_))
+#define td_broadcast_file(job, name, path) td_broadcast_file_(job, &td_bc_##name, path, TD_AT_)
+#define td_unbroadcast(job, name) ((job)->h->broadcast(job, TD_BC_DESTROY, &td_bc_##name, 0, 0, TD_AT_))
+TD_INLINE_ int td_broadcast_file_(td_job *j, const td_bc *b, const char *path, const char *file, int line)
+{ return j->h->broadcast(j, TD_BC_FILE, b, path, 0, file, line); }
+
+/* ==================================================================== 6. strings */
 TD_INLINE_ td_str td_cstr(const char *s) { td_str r = { s, strlen(s) }; return r; }
 TD_INLINE_ bool td_eq(td_str a, td_str b) { return a.n == b.n && (a.n == 0 || !memcmp(a.p, b.p, a.n)); }
 TD_INLINE_ bool td_starts(td_str s, td_str x) { return s.n >= x.n && (x.n == 0 || !memcmp(s.p, x.p, x.n)); }
@@ -793,7 +878,7 @@ TD_INLINE_ bool td_word_next(td_words *k, td_str *w)
 }
 #define TD_EACH_WORD(w, s) for (td_words w##_it_ = td_words_of(s); td_word_next(&w##_it_, &(w));)
 
-/* ========================================== 6. the driver: datasets and actions
+/* ========================================== 7. the driver: datasets and actions
  *
  * job() builds a lazy graph; nothing runs before an action.  A mistake in the graph is reported with the line
  * that made it; the node is poisoned, and the action on it returns non-zero.  Actions return 0 on success.
@@ -907,7 +992,7 @@ TD_COLD_ TD_PRINTF_(5, 6) void td_say_at_(td_job *j, int level, const char *file
 /* Prints "usage: TEXT" and is 2, the exit code for it: return TD_USAGE(j, "..."); */
 #define TD_USAGE(j, text) (td_say_at_(j, TD_ERROR, TD_AT_, "usage: %s", text), 2)
 
-/* ==================================================================== 7. the module
+/* ==================================================================== 8. the module
  *
  * TD_PLUGIN("name", "version", job): once per shared object, at the end of one file.
  *   int job(td_job *, int argc, char **argv)    argv[0] is the module; the rest is what follows it on the

@@ -25,6 +25,9 @@
  *   TD_TRY_REDUCE(fn, T, array, n)           TD_REDUCE over all of them: one row (none of none)
  *   TD_TRY_GROUP(fn, K, V, key, array, n)    TD_GROUP of one key and its values
  *
+ * TD_TRY_BROADCAST(name, p, n) gives a broadcast its bytes for the tries behind it (they are not copied); each of
+ * them builds it anew when its function asks, and drops it in td_try_free.
+ *
  * An array is one with a name, in C also ((td_i64[]){ 1, 2, 3 }).  TD_ARG(x) may follow, as where the dataset is
  * built.  Each gives a td_try:
  *
@@ -94,6 +97,11 @@ TD_COLD_ void *td_try_keep_(td_try *r, size_t n)
 }
 TD_COLD_ void td_try_free(td_try *r)
 {
+    for (size_t i = 0; r->slot_ && i < (size_t)(__stop_td_items - __start_td_items); i++) {
+        const td_bc *b = (const td_bc *)(const void *)__start_td_items[i];
+        if (b->i.kind == TD_I_BROADCAST && b->drop && r->slot_[i].p)
+            b->drop((void *)(uintptr_t)r->slot_[i].p);
+    }
     for (size_t i = 0; i < r->nmine_; i++)
         free(r->mine_[i]);
     free(r->mine_);
@@ -267,6 +275,40 @@ TD_COLD_ int td_try_total_(td_job *j, const td_acc *acc, td_slot_ *ret)
             *ret = ((td_try *)j)->slot_[i - __start_td_items];
     return 0;
 }
+/* Bytes of the broadcasts, by item. */
+TD_COLD_ td_str *td_try_bytes_(const td_item *item)
+{
+    static td_str *all;
+    size_t n = (size_t)(__stop_td_items - __start_td_items), i = 0;
+    if (!all && !(all = (td_str *)calloc(n, sizeof *all)))
+        abort();
+    while (__start_td_items[i] != item)
+        i++;
+    return &all[i];
+}
+TD_COLD_ void td_try_broadcast_(const td_bc *b, const void *p, size_t n)
+{
+    td_str s = { n ? (const char *)p : "", n };
+    *td_try_bytes_(&b->i) = s;
+}
+#define TD_TRY_BROADCAST(name, p, n) td_try_broadcast_(&td_bc_##name, p, n)
+TD_COLD_ const void *td_try_get_(td_task *t, uint32_t item)
+{
+    const td_bc *b = (const td_bc *)(const void *)__start_td_items[item];
+    td_str *s = td_try_bytes_(&b->i);
+    if (!s->p) {
+        fprintf(stderr, "td_get: TD_TRY_BROADCAST(%s, p, n) has to come first\n", b->i.name);
+        abort();
+    }
+    td_str *copy = (td_str *)td_try_keep_(((td_try_task_ *)t)->r, sizeof *copy);
+    *copy = td_try_copy_(((td_try_task_ *)t)->r, s->p, s->n);
+    t->slot[item].p = b->build ? b->build(t, *copy) : (void *)copy;
+    if (!t->slot[item].p) {
+        fprintf(stderr, "td_get: the build of %s failed: %s\n", b->i.name, ((td_try_task_ *)t)->r->fail_text);
+        abort();
+    }
+    return t->slot[item].p;
+}
 TD_COLD_ const td_host *td_try_host_(void)
 {
     static td_host h;
@@ -278,6 +320,7 @@ TD_COLD_ const td_host *td_try_host_(void)
     h.undo_full = td_try_undo_full_;
     h.bad = td_try_bad_;
     h.log = td_try_log_;
+    h.get = td_try_get_;
     return &h;
 }
 
@@ -411,7 +454,9 @@ TD_COLD_ void td_try_agree_(td_try *r, td_try *s, uint32_t cap, bool over)
 {
     size_t items = (size_t)(__stop_td_items - __start_td_items);
     bool rows = !strcmp(r->text, s->text) && !strcmp(r->fail_text, s->fail_text) && r->bad == s->bad;
-    bool accs = !items || !memcmp(r->slot_, s->slot_, items * sizeof *r->slot_);
+    bool accs = true;
+    for (size_t i = 0; i < items; i++) /* of a broadcast it is where it was built */
+        accs &= r->slot_[i].i == s->slot_[i].i || __start_td_items[i]->kind != TD_I_ACC;
     if (!over && !*r->fail_text && !(rows && accs)) {
         size_t n = 160 + strlen(r->text) + strlen(s->text) + strlen(s->fail_text);
         char *why = (char *)td_try_keep_(r, n);

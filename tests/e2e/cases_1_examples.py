@@ -67,7 +67,9 @@ def log_lines(n):
 def case_logerrors(t):
     lines = list(log_lines(30000))
     t.file("log", "\n".join(lines) + "\n")
-    errors, seen, us, bad = collections.Counter(), 0, [], 0
+    names = {i: "name-%d of %s" % (i, "x" * (i % 50)) for i in range(250)}
+    t.file("names", "".join("%d,%s\n" % (i, names[i]) for i in names) + "\n4095,last")
+    errors, unknown, seen, us, bad = collections.Counter(), 0, 0, [], 0
     for line in lines:
         f = line.split(" ")
         if len(f) < 5 or not f[1].isdigit():
@@ -76,18 +78,30 @@ def case_logerrors(t):
         seen += 1
         us.append(int(f[3]))
         if int(f[2]) >= 500:
-            errors[int(f[1])] += 1
+            unknown += int(f[1]) not in names
+            errors[names.get(int(f[1]), "service " + f[1]).encode()] += 1
     for i, m in enumerate(MASTERS):
-        r = t.ok("logerrors", "log", "out%d" % i, master=m)
-        assert t.rows("out%d" % i) == [b"%d\t%d" % (k, errors[k]) for k in sorted(errors)], "rows"
+        r = t.ok("logerrors", "log", "names", "out%d" % i, master=m)
+        assert t.rows("out%d" % i) == [b"%s\t%d" % (k, errors[k]) for k in sorted(errors)], "rows"
         a = r.summary["accumulators"]
         assert (a["requests"], a["errors"]) == (seen, sum(errors.values())), a
         assert (a["slowest_us"], a["fastest_us"]) == (max(us), min(us)), a
         assert abs(a["seconds"] - sum(us) * 1e-6) < 1e-9 * sum(us), a
-        assert "%d errors in %d requests" % (sum(errors.values()), seen) in r.err + r.out, r
+        assert unknown and "%d errors (%d of unknown services) in %d requests" % (sum(errors.values()), unknown, seen) in r.err + r.out, r
         assert r.summary["state"] == "SUCCEEDED" and r.summary["exit_code"] == 0, r.summary
         assert r.summary["input_records"] == len(lines) and r.summary["output_records"] == len(errors), r.summary
         assert r.summary["bad_records"] == bad, r.summary
+
+
+def case_logerrors_with_a_bad_table(t):
+    t.file("log", "".join(line + "\n" for line in log_lines(1000)))
+    t.file("names", "1,one\ntwo,2\n")
+    t.fails(1, 'the build of broadcast "names" (logerrors.c:', "logerrors", "log", "names", "out")
+    r = t.fails(1, 'line 2 is not "number,name": "two"', "logerrors", "log", "names", "out")
+    assert "td_get in failures()" in r.err, r
+    t.no_output("out")
+    t.fails(1, 'td_broadcast_file of "names": opening "no"', "logerrors", "log", "no", "out")
+    t.no_output("out")
 
 
 def case_grep(t):

@@ -245,16 +245,16 @@ def case_wrong_abi(t):
     t.file("in.txt", "a\n")
     with open(os.path.join(SRC, "sdk/include/taskd.h")) as f:
         header = f.read()
-    newer = header.replace("#define TD_ABI_MINOR 1", "#define TD_ABI_MINOR 2")
+    newer = header.replace("#define TD_ABI_MINOR 2", "#define TD_ABI_MINOR 3")
     assert newer != header
     t.file("newer/taskd.h", newer)
     so = build(t, "small", SMALL, header=t.path("newer"))
-    t.fails(4, ["small.so was built for ABI 0.2, this taskd has 0.1", "hint: Build it again with this taskd's taskd-cc."],
+    t.fails(4, ["small.so was built for ABI 0.3, this taskd has 0.2", "hint: Build it again with this taskd's taskd-cc."],
             so, "in.txt", "out")
     t.file("other/taskd.h", header.replace("    const char *name, *version, *compiler;\n",
                                            "    const char *name, *version, *compiler, *more;\n"))
     so = build(t, "small", SMALL, ["-w"], header=t.path("other"))
-    t.fails(4, "small.so was built with another taskd.h of ABI 0.1: its td_plugin has", so, "in.txt", "out")
+    t.fails(4, "small.so was built with another taskd.h of ABI 0.2: its td_plugin has", so, "in.txt", "out")
     # A field that only the runner can compare: the same sizes in the note, another td_batch.
     t.file("third/taskd.h", header.replace("uint64_t first;     /*", "uint64_t first, last; /*"))
     so = build(t, "small", SMALL, header=t.path("third"))

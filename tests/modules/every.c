@@ -68,6 +68,19 @@ text(td_task *t, td_str lines, td_out_u64 *out)
 }
 TD_MAP_TEXT(text, u64);
 
+struct table {
+    td_u64 n;
+};
+static struct table *
+table_build(td_task *t, td_str bytes)
+{
+    struct table *a = (struct table *)td_alloc(t, sizeof *a);
+
+    a->n = bytes.n;
+    return a;
+}
+TD_BROADCAST(table, struct table, table_build);
+
 static int
 job(td_job *j, int argc, char **argv)
 {

@@ -74,6 +74,23 @@ module "$words" 'int64_t k = 3; td_rows r; uint64_t n;
     d = td_sort_by_key(td_count_by_key(td_union(td_sum_by_key(d), td_max_by_key(d, .partitions = 2))), .descending = 1);
     return td_collect(d, &r) || td_count(d, &n) || td_save_text(d, "x") || td_take(d, 3, &r);' && silent 'a graph'
 
+bc='struct table { int n; };
+static struct table *table_build(td_task *t, td_str bytes) { return (struct table *)td_alloc(t, bytes.n); }
+'
+bc_job='return td_broadcast(j, table, argv[0], 3) || td_broadcast_file(j, table, argv[1]) || td_unbroadcast(j, table);'
+use='static td_u64 f(td_task *t, td_u64 v) { return v + (td_u64)td_get(t, table)->n; }
+TD_MAP(f, u64, u64);
+'
+module "TD_BROADCAST(table);
+$use" "$bc_job" && silent 'a broadcast of bytes'
+module "${bc}TD_BROADCAST(table, struct table, table_build);
+$use" "$bc_job" && silent 'a broadcast'
+module "${bc}TD_BROADCAST(table, struct table, table_build, free);
+$use" "$bc_job" && silent 'a broadcast that is freed'
+module "${bc}static void table_drop(struct table *a) {}
+TD_BROADCAST(table, struct table, table_build, table_drop);
+$use" "$bc_job" && silent 'a broadcast with a drop'
+
 # Other headers first, no _GNU_SOURCE: nothing that the header calls may go undeclared.
 while IFS='	' read -r c opts; do
     for san in '' -fsanitize=address -U__SSE2__; do
@@ -141,6 +158,27 @@ TD_MAP(f, u64, u64);
 ' '' && refused 'a maximum into a counter' 'td_is_maximum_n'
 module 'TD_COUNTER(n); TD_COUNTER(n);
 ' '' && refused 'two counters of one name' 'n'
+
+# Wrong broadcasts.
+module "${bc}TD_BROADCAST(table, struct other, table_build);
+" '' && refused 'a build of another type' 'table_build: expected struct other * table_build(td_task *, td_str)'
+module 'static int *b(td_task *t, const char *p) { return 0; }
+TD_BROADCAST(table, int, b);
+' '' && refused 'a build of other bytes' 'b: expected int * b(td_task *, td_str)'
+module "${bc}static int drop(struct table *a) { return 0; }
+TD_BROADCAST(table, struct table, table_build, drop);
+" '' && refused 'a drop that gives something' 'drop: expected void drop(struct table *)'
+module "${bc}TD_BROADCAST(table, struct table);
+" '' && refused 'a type without a build' 'a type needs a build function'
+module "${bc}TD_BROADCAST(table, struct table, table_build);
+static td_u64 f(td_task *t, td_u64 v) { return v + td_get(t, table)->p; }
+TD_MAP(f, u64, u64);
+" '' && refused 'a value of another type' 'no member named'
+module "TD_COUNTER(n); static td_u64 f(td_task *t, td_u64 v) { return v + (td_get(t, n) != 0); }
+TD_MAP(f, u64, u64);
+" '' && refused 'a counter as broadcast' 'error'
+module 'TD_COUNTER(n);
+' 'return td_broadcast(j, n, "x", 1);' && refused 'bytes for a counter' 'td_bc_n'
 
 printf '%s compilations, %s failed\n' "$ran" "$failed"
 [ "$failed" = 0 ] && [ "$ran" -gt 0 ]

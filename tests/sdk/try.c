@@ -295,6 +295,47 @@ groups_see_all_values(void)
     td_try_free(&r);
 }
 
+static int dropped;
+struct prices { td_i64 of[3]; };
+static struct prices *
+prices_build(td_task *t, td_str bytes)
+{
+    struct prices *p = (struct prices *)malloc(sizeof *p);
+    td_str field;
+
+    for (int i = 0; p && i < 3; i++)
+        CU_ASSERT_FATAL(td_cut(&bytes, ' ', &field) && td_to_i64(field, &p->of[i]));
+    return p;
+}
+static void
+prices_drop(struct prices *p)
+{
+    free(p);
+    dropped++;
+}
+TD_BROADCAST(prices, struct prices, prices_build, prices_drop);
+TD_BROADCAST(plain_bytes);
+
+static td_i64
+price(td_task *t, td_str s)
+{
+    return td_get(t, prices)->of[s.n % 3] + (td_i64)td_get(t, plain_bytes)->n * 1000;
+}
+TD_MAP(price, str, i64);
+
+static void
+broadcasts_are_built_for_a_try(void)
+{
+    TD_TRY_BROADCAST(prices, "7 8 9", 5);
+    TD_TRY_BROADCAST(plain_bytes, "xy", 2);
+    dropped = 0;
+    CU_ASSERT_TD(TD_TRY_MAP(price, "a\nbb\n\nd"), "2008 2009 2007 2008");
+    CU_ASSERT(dropped > 0);
+    TD_TRY_BROADCAST(prices, "1 2 3", 5);
+    TD_TRY_BROADCAST(plain_bytes, NULL, 0);
+    CU_ASSERT_TD(TD_TRY_MAP(price, "a"), "2");
+}
+
 static const struct unit_test tests[] = {
     { "try.lines_become_rows", lines_become_rows },
     { "try.rows_are_read_back", rows_are_read_back },
@@ -304,6 +345,7 @@ static const struct unit_test tests[] = {
     { "try.state_lives_as_long_as_the_attempt", state_lives_as_long_as_the_attempt },
     { "try.reducers_are_folded_in_every_order", reducers_are_folded_in_every_order },
     { "try.groups_see_all_values", groups_see_all_values },
+    { "try.broadcasts_are_built_for_a_try", broadcasts_are_built_for_a_try },
     UNIT_END,
 };
 
