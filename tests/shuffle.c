@@ -25,6 +25,11 @@ struct stage {
     struct row *row;
     int fd[MAPS_MAX];
     int opened, spilled;
+    /* as if the map outputs were on another host */
+    bool remote;
+    int flip_tail, flip, flip_again; /* so many of the next transfers of that kind get a wrong bit */
+    uint64_t fetched, needs, mended;
+    uint32_t lost;
 };
 
 static const struct stage *sorting;
@@ -117,6 +122,63 @@ stage_fini(struct stage *s)
     arena_fini(&s->a);
 }
 
+/* Bytes [at, at + n) of a map's file go into fd; with a wrong bit in the middle as long as *flip is not 0. */
+static void
+transfer(struct stage *s, uint32_t map, int fd, uint64_t at, uint64_t n, int *flip)
+{
+    char *p = malloc(n);
+
+    CU_ASSERT_FATAL(p != NULL);
+    CU_ASSERT_FATAL(pread(s->fd[map], p, n, (off_t)at) == (ssize_t)n);
+    if (*flip > 0)
+        p[n / 2] ^= 16, --*flip;
+    CU_ASSERT_FATAL(pwrite(fd, p, n, (off_t)at) == (ssize_t)n);
+    free(p);
+}
+
+static int
+sparse_copy(struct stage *s, uint32_t map)
+{
+    uint64_t size = (uint64_t)lseek(s->fd[map], 0, SEEK_END), n = 0, probe = size < 100 ? size : 100;
+    int fd = memfd_create("copy", MFD_CLOEXEC);
+    char tail[100];
+
+    CU_ASSERT_FATAL(fd >= 0 && ftruncate(fd, (off_t)size) == 0);
+    CU_ASSERT_FATAL(pread(s->fd[map], tail, probe, (off_t)(size - probe)) == (ssize_t)probe);
+    NO_ERR(block_run_tail(tail, probe, size, "t", &n));
+    CU_ASSERT_FATAL(n <= size);
+    transfer(s, map, fd, size - n, n, &s->flip_tail);
+    return fd;
+}
+
+static struct err *
+need(void *arg, uint32_t stage, const struct shuffle_range *v, uint32_t n)
+{
+    struct stage *s = arg;
+
+    EQ_U64(stage, 7);
+    s->needs++;
+    for (uint32_t i = 0; i < n; i++) {
+        transfer(s, v[i].map, v[i].fd, v[i].offset, v[i].length, &s->flip);
+        s->fetched += v[i].length;
+    }
+    return NULL;
+}
+
+static bool
+corrupt(void *arg, uint32_t stage, const struct shuffle_range *block, unsigned nth)
+{
+    struct stage *s = arg;
+
+    if (nth > 0) {
+        s->lost = block->map;
+        return false;
+    }
+    transfer(s, block->map, block->fd, block->offset, block->length, &s->flip_again);
+    s->mended++;
+    return true;
+}
+
 static struct err *
 open_map(void *arg, uint32_t map, int *ret_fd, struct arena *a, char **ret_name)
 {
@@ -125,6 +187,11 @@ open_map(void *arg, uint32_t map, int *ret_fd, struct arena *a, char **ret_name)
     if (s->fd[map] < 0)
         return err_new(ERR_LOST, "executor 3 is gone");
     s->opened++;
+    if (s->remote) {
+        *ret_fd = sparse_copy(s, map);
+        *ret_name = arena_printf(a, "map-%u", map);
+        return NULL;
+    }
     *ret_fd = fcntl(s->fd[map], F_DUPFD_CLOEXEC, 3);
     *ret_name = arena_printf(a, "map-%u", map);
     return NULL;
@@ -144,7 +211,8 @@ static struct shuffle_opts
 opts_of(struct stage *s, uint32_t partition)
 {
     return (struct shuffle_opts){ .stage = 7, .maps = s->maps, .partition = partition, .partitions = s->partitions,
-                                  .merge = { s->schema, s->by_key, s->descending, false }, .open = open_map, .arg = s };
+                                  .merge = { s->schema, s->by_key, s->descending, false }, .open = open_map, .arg = s,
+                                  .need = s->remote ? need : NULL, .corrupt = s->remote ? corrupt : NULL };
 }
 
 /* A partition being read. */
@@ -335,6 +403,78 @@ damage_is_named(void)
     stage_fini(&s);
 }
 
+/* ---- map outputs of other hosts */
+
+static uint64_t
+block_bytes(const struct stage *s)
+{
+    uint64_t sum = 0;
+
+    for (uint32_t map = 0; map < s->maps; map++) {
+        struct block_run *r = NULL;
+
+        NO_ERR(block_run_open(s->fd[map], "t", NULL, &r));
+        for (uint32_t i = 0; i < block_run_count(r); i++)
+            sum += block_run_entry(r, i)->bytes;
+        block_run_close(r);
+    }
+    return sum;
+}
+
+static void
+from_elsewhere(void)
+{
+    for (unsigned i = 0; i < 8; i++) {
+        struct stage s = { .schema = { i % 2 ? BLOCK_STR : BLOCK_U64, BLOCK_U64 }, .by_key = i & 2, .maps = i & 4 ? MAPS_MAX : 5,
+                           .partitions = 6, .rows = 4000, .remote = true };
+        stage_init(&s, 3000, i);
+        check_stage(&s, NULL, s.rows);
+        uint64_t all = block_bytes(&s);
+        CU_ASSERT(s.fetched >= all);
+        CU_ASSERT(s.fetched <= (s.by_key ? 4 * all : all)); /* a sort reads the blocks at the borders twice */
+        CU_ASSERT(s.needs <= s.partitions * (MAPS_MAX / 2)); /* many maps in one question */
+        EQ_U64(s.mended, 0);
+        stage_fini(&s);
+    }
+}
+
+/* Whatever gets a wrong bit on the way is fetched again, and the rows are right. */
+static void
+flipped_in_flight(void)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        struct stage s = { .schema = { BLOCK_U64, BLOCK_U64 }, .by_key = i & 1, .maps = 5, .partitions = 3, .rows = 4000,
+                           .remote = true, .flip = i & 2 ? 4 : 0, .flip_tail = i & 2 ? 0 : 1 };
+        stage_init(&s, 3000, i);
+        check_stage(&s, NULL, s.rows);
+        EQ_U64(s.flip + s.flip_tail, 0);
+        EQ_U64(s.mended, i & 2 ? 4 : 0);
+        stage_fini(&s);
+    }
+}
+
+/* Damaged twice: it is not the network. */
+static void
+damaged_elsewhere(void)
+{
+    struct stage s = { .schema = { BLOCK_U64, BLOCK_U64 }, .maps = 4, .partitions = 2, .rows = 1000, .remote = true,
+                       .lost = UINT32_MAX };
+    uint32_t bad = 0;
+
+    stage_init(&s, 300, 1);
+    struct shuffle_opts o = opts_of(&s, 0);
+    NO_ERR(shuffle_find_bad(&o, &bad));
+    EQ_U64(bad, UINT32_MAX);
+    IS_ERR(read_damaged(&s, 100, 0), ERR_CORRUPT, "\"map-2 (map 2 of stage 7)\": its checksum is");
+    EQ_U64(s.mended, 1);
+    EQ_U64(s.lost, 2);
+    off_t end = lseek(s.fd[2], 0, SEEK_END);
+    IS_ERR(read_damaged(&s, end - 80, 0), ERR_CORRUPT, "map 2 of stage 7");
+    NO_ERR(shuffle_find_bad(&o, &bad));
+    EQ_U64(bad, 2);
+    stage_fini(&s);
+}
+
 static void
 what_does_not_fit_is_refused(void)
 {
@@ -385,6 +525,9 @@ main(int argc, char **argv)
         { "shuffle.by_key_with_few_keys", by_key_with_few_keys },
         { "shuffle.under_any_budget", under_any_budget },
         { "shuffle.damage_is_named", damage_is_named },
+        { "shuffle.from_elsewhere", from_elsewhere },
+        { "shuffle.flipped_in_flight", flipped_in_flight },
+        { "shuffle.damaged_elsewhere", damaged_elsewhere },
         { "shuffle.what_does_not_fit_is_refused", what_does_not_fit_is_refused },
         { "shuffle.no_files_stay_open", no_files_stay_open },
         UNIT_END,

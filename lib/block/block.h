@@ -128,6 +128,13 @@ void block_run_close(struct block_run *r); /* NULL is allowed; after its cursors
 struct block_run *block_run_ref(struct block_run *r);
 /* The descriptor is the run's own from now on: closed with it. */
 void block_run_own_fd(struct block_run *r);
+/* Asked when a block of the file turns out to be damaged, the nth time for that block (from 0): true, it was written
+ * into the file again: read it again.  Cursors that share the run share this. */
+void block_run_on_corrupt(struct block_run *r, bool (*again)(void *arg, uint64_t offset, uint32_t bytes, unsigned nth),
+                          void *arg);
+/* For files that come over a network: p is the last n bytes of one of file_size bytes.  *ret_bytes: how many bytes
+ * from its end block_run_open() reads. */
+MUST_USE struct err *block_run_tail(const void *p, size_t n, uint64_t file_size, const char *name, uint64_t *ret_bytes);
 struct block_schema block_run_schema(const struct block_run *r);
 const struct block_run_info *block_run_totals(const struct block_run *r);
 uint32_t block_run_count(const struct block_run *r);

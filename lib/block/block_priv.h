@@ -112,6 +112,7 @@ struct err *block__corrupt(struct block__at at, const char *fmt, ...) MUST_USE P
 
 /* ---- run.c, for cursor.c */
 int block__run_fd(const struct block_run *r);
+bool block__run_again(const struct block_run *r, const struct block_entry *e, unsigned nth);
 const char *block__run_name(const struct block_run *r);
 const struct block_codec *const *block__run_codecs(const struct block_run *r);
 #endif

@@ -110,7 +110,13 @@ block_cursor_next(struct block_cursor *c, struct block_cols *ret)
         *ret = (struct block_cols){ 0 };
         return NULL;
     }
-    TRY(read_block(c, block_run_entry(c->run, c->next), ret));
+    const struct block_entry *e = block_run_entry(c->run, c->next);
+    struct err *why = read_block(c, e, ret);
+    for (unsigned nth = 0; why && why->code == ERR_CORRUPT && block__run_again(c->run, e, nth); nth++) {
+        err_free(why);
+        why = read_block(c, e, ret);
+    }
+    TRY(why);
     c->next++;
     return NULL;
 }

@@ -20,6 +20,8 @@ struct block_run {
     struct block_entry *entry;
     char *footer; /* first keys point into it */
     size_t footer_bytes;
+    bool (*again)(void *arg, uint64_t offset, uint32_t bytes, unsigned nth);
+    void *again_arg;
 };
 
 static struct err *
@@ -125,6 +127,20 @@ read_footer(struct block_run *r)
 }
 
 struct err *
+block_run_tail(const void *p, size_t n, uint64_t file_size, const char *name, uint64_t *ret_bytes)
+{
+    struct block_run r = { .name = (char *)name };
+    struct block__trailer t;
+
+    if (n < sizeof t || n > file_size)
+        return bad_run(&r, "it has %llu bytes", (unsigned long long)file_size);
+    memcpy(&t, (const char *)p + n - sizeof t, sizeof t);
+    TRY(check_trailer(&r, &t, file_size));
+    *ret_bytes = sizeof t + t.footer_bytes;
+    return NULL;
+}
+
+struct err *
 block_run_open(int fd, const char *name, const struct block_codec *const *codecs, struct block_run **ret)
 {
     struct block_run *r = calloc(1, sizeof *r);
@@ -166,6 +182,20 @@ void
 block_run_own_fd(struct block_run *r)
 {
     r->own_fd = true;
+}
+
+void
+block_run_on_corrupt(struct block_run *r, bool (*again)(void *arg, uint64_t offset, uint32_t bytes, unsigned nth),
+                     void *arg)
+{
+    r->again = again;
+    r->again_arg = arg;
+}
+
+bool
+block__run_again(const struct block_run *r, const struct block_entry *e, unsigned nth)
+{
+    return r->again && r->again(r->again_arg, e->offset, e->bytes, nth);
 }
 
 struct block_schema

@@ -28,8 +28,8 @@ check(const struct shuffle_opts *o, const struct block_run *r, const char *name)
     return NULL;
 }
 
-struct err *
-shuffle__open_map(const struct shuffle_opts *o, uint32_t map, struct arena *a, int *ret_fd, struct block_run **ret)
+static struct err *
+open_once(const struct shuffle_opts *o, uint32_t map, struct arena *a, int *ret_fd, struct block_run **ret)
 {
     struct block_run *r = NULL;
     char *name = NULL;
@@ -52,55 +52,137 @@ shuffle__open_map(const struct shuffle_opts *o, uint32_t map, struct arena *a, i
     return NULL;
 }
 
-/* The file's blocks [from, to), of which the set gets a share of the file. */
-static struct err *
-add_blocks(struct block_run *whole, uint32_t from, uint32_t to, struct merge_set *into, uint64_t *bytes)
+struct err *
+shuffle__open_map(const struct shuffle_opts *o, uint32_t map, struct arena *a, int *ret_fd, struct block_run **ret)
+{
+    struct err *e = open_once(o, map, a, ret_fd, ret);
+
+    if (!e || e->code != ERR_CORRUPT || !o->need)
+        return e;
+    err_free(e); /* its footer may have suffered on the way */
+    return open_once(o, map, a, ret_fd, ret);
+}
+
+/* ---- a group of maps: all are opened and asked for before the first is read */
+
+enum {
+#ifdef TASKD_HOSTILE
+    GROUP = 2,
+#else
+    GROUP = 32,
+#endif
+};
+
+struct part { /* blocks [from, to) of a map's run */
+    uint32_t nth, from, to;
+};
+struct group {
+    const struct shuffle_opts *o;
+    uint32_t first, n;
+    struct block_run *run[GROUP];
+    int fd[GROUP];
+    struct part *part;
+    struct shuffle_range *range; /* the same as bytes */
+    uint32_t n_parts, cap;
+};
+
+static void
+add_part(struct group *g, uint32_t nth, uint32_t from, uint32_t to)
 {
     if (from == to)
-        return NULL;
-    for (uint32_t i = from; i < to; i++)
-        *bytes += block_run_entry(whole, i)->bytes;
-    /* Not blamed on this map: a pass over the ones before may fail here, and names its file. */
-    return merge_set_add(into, block_run_ref(whole), -1, from, to);
+        return;
+    if (g->n_parts == g->cap) {
+        g->cap = g->cap ? 2 * g->cap : GROUP;
+        g->part = realloc(g->part, g->cap * sizeof *g->part);
+        g->range = realloc(g->range, g->cap * sizeof *g->range);
+        if (!g->part || !g->range)
+            abort();
+    }
+    const struct block_entry *b = block_run_entry(g->run[nth], from), *e = block_run_entry(g->run[nth], to - 1);
+    g->part[g->n_parts] = (struct part){ nth, from, to };
+    g->range[g->n_parts++] = (struct shuffle_range){ g->first + nth, g->fd[nth], b->offset, e->offset + e->bytes - b->offset };
 }
 
 /* A sort's map output holds one run after the other, each as a "partition" of the file, in the order of their rows. */
-static struct err *
-add_sorted(const struct shuffle_opts *o, struct block_run *r, const struct merge_bound *b, struct merge_set *into,
-           uint64_t *bytes)
+static void
+add_sorted(struct group *g, uint32_t nth, const struct merge_bound *b)
 {
+    struct block_run *r = g->run[nth];
     uint32_t n = block_run_count(r), runs = n ? block_run_entry(r, n - 1)->partition + 1 : 0;
 
     for (uint32_t k = 0; k < runs; k++) {
         uint32_t from, to;
 
         block_run_partition(r, k, &from, &to);
-        shuffle__blocks(o, r, b, &from, &to);
-        TRY(add_blocks(r, from, to, into, bytes));
+        shuffle__blocks(g->o, r, b, &from, &to);
+        add_part(g, nth, from, to);
     }
-    return NULL;
+}
+
+/* What a run remembers for the case that one of its blocks is damaged. */
+struct source {
+    bool (*corrupt)(void *arg, uint32_t stage, const struct shuffle_range *block, unsigned nth);
+    void *arg;
+    uint32_t stage, map;
+    int fd;
+};
+
+static bool
+on_corrupt(void *arg, uint64_t offset, uint32_t bytes, unsigned nth)
+{
+    const struct source *s = arg;
+    struct shuffle_range block = { s->map, s->fd, offset, bytes };
+
+    return s->corrupt(s->arg, s->stage, &block, nth);
 }
 
 static struct err *
-add_map(const struct shuffle_opts *o, uint32_t map, const struct merge_bound *b, struct merge_set *into,
-        uint64_t *bytes)
+open_group(struct group *g, struct arena *a, const struct merge_bound *b)
 {
-    struct arena names = { 0 };
-    struct block_run *r = NULL;
-    uint32_t from, to;
-    int fd = -1;
-    struct err *e = shuffle__open_map(o, map, &names, &fd, &r);
+    const struct shuffle_opts *o = g->o;
 
-    arena_fini(&names);
-    TRY(e);
-    block_run_own_fd(r);
-    if (o->merge.by_key) {
-        e = add_sorted(o, r, b, into, bytes);
-    } else {
-        block_run_partition(r, o->partition, &from, &to);
-        e = add_blocks(r, from, to, into, bytes);
+    for (uint32_t i = 0; i < g->n; i++) {
+        struct arena names = { 0 };
+        uint32_t from, to;
+        struct err *e = shuffle__open_map(o, g->first + i, &names, &g->fd[i], &g->run[i]);
+
+        arena_fini(&names);
+        TRY(e);
+        block_run_own_fd(g->run[i]);
+        if (o->corrupt) {
+            struct source *s = ARENA_NEW(a, struct source);
+
+            *s = (struct source){ o->corrupt, o->arg, o->stage, g->first + i, g->fd[i] };
+            block_run_on_corrupt(g->run[i], on_corrupt, s);
+        }
+        if (o->merge.by_key) {
+            add_sorted(g, i, b);
+        } else {
+            block_run_partition(g->run[i], o->partition, &from, &to);
+            add_part(g, i, from, to);
+        }
     }
-    block_run_close(r);
+    return g->n_parts && o->need ? o->need(o->arg, o->stage, g->range, g->n_parts) : NULL;
+}
+
+static struct err *
+add_group(const struct shuffle_opts *o, uint32_t first, struct arena *a, const struct merge_bound *b,
+          struct merge_set *into, uint64_t *bytes)
+{
+    struct group g = { .o = o, .first = first, .n = o->maps - first < GROUP ? o->maps - first : GROUP };
+    struct err *e = open_group(&g, a, b);
+
+    for (uint32_t i = 0; !e && i < g.n_parts; i++) {
+        const struct part *p = &g.part[i];
+
+        *bytes += g.range[i].length;
+        /* Not blamed on this map: a pass over the ones before may fail here, and names its file. */
+        e = merge_set_add(into, block_run_ref(g.run[p->nth]), -1, p->from, p->to);
+    }
+    for (uint32_t i = 0; i < g.n; i++)
+        block_run_close(g.run[i]);
+    free(g.part);
+    free(g.range);
     return e;
 }
 
@@ -112,8 +194,8 @@ fetch(const struct shuffle_opts *o, struct arena *a, struct merge_set *into, str
 
     if (o->merge.by_key)
         TRY(shuffle__range(o, a, bound));
-    for (uint32_t map = 0; map < o->maps; map++)
-        TRY(add_map(o, map, bound, into, &bytes));
+    for (uint32_t map = 0; map < o->maps; map += GROUP)
+        TRY(add_group(o, map, a, bound, into, &bytes));
     *ret_bytes = bytes;
     return NULL;
 }
@@ -139,6 +221,12 @@ read_map(const struct shuffle_opts *o, uint32_t map)
     int fd = -1;
     struct err *e = shuffle__open_map(o, map, &names, &fd, &r);
 
+    if (!e && o->need && block_run_count(r)) {
+        const struct block_entry *last = block_run_entry(r, block_run_count(r) - 1);
+        struct shuffle_range all = { map, fd, 0, last->offset + last->bytes };
+
+        e = o->need(o->arg, o->stage, &all, 1);
+    }
     if (!e)
         e = block_cursor_open(r, 0, block_run_count(r), &c);
     while (!e && cols.n)

@@ -15,6 +15,11 @@
 #define SHUFFLE_SHUFFLE_H
 #include "flow/merge_set.h"
 
+struct shuffle_range {
+    uint32_t map;
+    int fd; /* its file, as open gave it */
+    uint64_t offset, length;
+};
 struct shuffle_opts {
     uint32_t stage;                 /* whose outputs they are: for sentences */
     uint32_t maps;
@@ -24,6 +29,12 @@ struct shuffle_opts {
     /* The output of a map: a file of our own to read, and what to call it (in a).  A sort asks twice for each: for the
      * footers of all of them first, then for the rows. */
     struct err *(*open)(void *arg, uint32_t map, int *ret_fd, struct arena *a, char **ret_name);
+    /* Files of other hosts have a whole footer and holes: these ranges are going to be read.  Asked for many maps at a
+     * time.  NULL: all files are whole. */
+    struct err *(*need)(void *arg, uint32_t stage, const struct shuffle_range *v, uint32_t n);
+    /* A block is damaged, seen for the nth time (from 0): true, it was fetched again.  NULL: never.  May be called as
+     * long as the merge set lives, with this arg. */
+    bool (*corrupt)(void *arg, uint32_t stage, const struct shuffle_range *block, unsigned nth);
     void *arg;
 };
 
