@@ -34,24 +34,6 @@ worker(const char *isa, const char *machine, const char *glibc)
 }
 
 static void
-this_host_publishes_its_libraries(void)
-{
-    struct arena a = { 0 };
-    Taskd__Profile p;
-    bool libc = false;
-
-    profile_host(&a, &p);
-    for (size_t i = 0; i < p.n_library; i++) {
-        libc |= !strcmp(p.library[i], "libc.so.6");
-        CU_ASSERT(i == 0 || strcmp(p.library[i - 1], p.library[i]) < 0);
-        CU_ASSERT(!strchr(p.library[i], '/'));
-    }
-    CU_ASSERT(libc);
-    CU_ASSERT(strchr(p.glibc, '.') && *p.machine);
-    arena_fini(&a);
-}
-
-static void
 what_is_asked_for_is_said(void)
 {
     Taskd__Profile all = worker("x86-64-v3", "x86-64", "2.36"), some;
@@ -115,7 +97,6 @@ workers_are_compared(void)
 }
 
 static const struct unit_test tests[] = {
-    { "profile.this_host_publishes_its_libraries", this_host_publishes_its_libraries },
     { "profile.what_is_asked_for_is_said", what_is_asked_for_is_said },
     { "profile.what_comes_along_is_not_needed", what_comes_along_is_not_needed },
     { "profile.workers_are_compared", workers_are_compared },

@@ -31,6 +31,15 @@ for verb in submit list status wait logs kill inspect config master worker shuff
     expect 0 "  $verb " "$taskd" --help
 done
 
+# The verbs for people: what is asked before any master is.
+expect 0 'usage: taskd list' "$taskd" list --help
+expect 3 'which cluster? the master is "local[*]"' "$taskd" list
+expect 3 'which cluster? the master is "local[2]"' env TASKD_MASTER='local[2]' "$taskd" kill x
+expect 2 'wait: no application or submission is named' "$taskd" wait
+expect 2 '"--jsno" is not an option' "$taskd" status --jsno x
+expect 3 '"taskd://h:0"' "$taskd" logs -f --master taskd://h:0 x
+expect 2 'taskd cert: init or issue?' "$taskd" cert
+
 mkdir -p "$dir/libexec/taskd" "$dir/bin" "$dir/.config/taskd"
 printf '#!/bin/sh\necho "inspect: $*"\nexit 4\n' >"$dir/libexec/taskd/taskd-inspect"
 chmod +x "$dir/libexec/taskd/taskd-inspect"

@@ -1,5 +1,5 @@
 /*
- * profile -- what a host can run, as workers publish it, and whether a module is of that kind.
+ * profile -- whether a module is of the kind that a host can run, as its worker publishes it.
  *
  * Owner: everything lives in the arena.  Threads: any.
  */
@@ -9,9 +9,7 @@
 #include "flow/module.h"
 #include "proto/proto.h"
 
-/* This host's, with the sonames that its loader finds (sorted, each once). */
-void profile_host(struct arena *a, Taskd__Profile *ret);
-/* The same profile with those of its libraries that are asked for; views into p. */
+/* p with those of its libraries that are asked for; views into p. */
 void profile_filter(struct arena *a, const Taskd__Profile *p, char *const *need, size_t n_need, Taskd__Profile *ret);
 /* The libraries that m needs and that don't come along with it (along: n_along names); views into m. */
 void profile_need(struct arena *a, const struct module_info *m, const char *const *along, size_t n_along, char ***ret,
