@@ -10,6 +10,12 @@
 #include "rpc/rpc.h"
 
 enum { RPC_HEARD = 512 };
+#define MS UINT64_C(1000000)
+#ifdef __SANITIZE_THREAD__
+enum { SLOW = 8 }; /* the thread sanitizer looks up a stack for each report that it then suppresses */
+#else
+enum { SLOW = 1 };
+#endif
 
 struct heard { /* by one link */
     struct party *p;

@@ -133,7 +133,7 @@ static void
 dial_tls(struct party *p, struct heard *h, uint16_t port, const struct tls_files *tls)
 {
     char address[32];
-    struct rpc_dial_opts o = { .address = address, .tls = tls, .timeout_ns = UINT64_C(1500000000) };
+    struct rpc_dial_opts o = { .address = address, .tls = tls, .timeout_ns = 1500 * MS * SLOW };
 
     snprintf(address, sizeof address, "127.0.0.1:%u", port);
     party_dial(p, h, &o);

@@ -151,6 +151,7 @@ give_up(struct rpc_link *l)
         d->last = NULL;
     }
     dial_free(l);
+    loop_timer_stop(l->r->l, &l->timer);
     l->read_over = l->end_over = l->out_over = true;
     rpc__link_settle(l);
 }

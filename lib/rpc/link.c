@@ -128,6 +128,20 @@ rpc__link_flush(struct rpc_link *l)
 }
 
 static void
+on_closed_too_long(void *arg)
+{
+    rpc__link_fail(arg, NULL);
+    rpc__link_settle(arg);
+}
+
+/* What is left of a closed link ends when nothing gets on for so long. */
+static void
+give_time(struct rpc_link *l)
+{
+    loop_timer_start(l->r->l, &l->timer, clock_mono_ns() + RPC_CLOSE_NS, on_closed_too_long, l);
+}
+
+static void
 on_write(void *arg, bool ok)
 {
     struct rpc_link *l = arg;
@@ -141,6 +155,8 @@ on_write(void *arg, bool ok)
     }
     if (!ok)
         drop_queue(l);
+    else if (l->closed)
+        give_time(l); /* it gets on */
     rpc__link_flush(l);
     rpc__link_settle(l);
 }
@@ -342,13 +358,6 @@ rpc__link_fail(struct rpc_link *l, struct err *why)
 }
 
 static void
-on_closed_too_long(void *arg)
-{
-    rpc__link_fail(arg, NULL);
-    rpc__link_settle(arg);
-}
-
-static void
 op_close(struct link *base)
 {
     struct rpc_link *l = of(base);
@@ -358,7 +367,7 @@ op_close(struct link *base)
     if (l->dial && !l->queued)
         rpc__dial_stop(l);
     else if (l->dial || l->call)
-        loop_timer_start(l->r->l, &l->timer, clock_mono_ns() + RPC_CLOSE_NS, on_closed_too_long, l);
+        give_time(l);
     if (l->up)
         rpc__link_flush(l);
     rpc__link_settle(l);
@@ -367,7 +376,7 @@ op_close(struct link *base)
 static size_t
 op_queued(const struct link *l)
 {
-    return of(l)->queued;
+    return of(l)->told ? 0 : of(l)->queued;
 }
 
 static const char *

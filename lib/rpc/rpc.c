@@ -195,34 +195,59 @@ rpc_new(struct loop *l, struct rpc **ret)
     return NULL;
 }
 
-/* Links that were closed send what waits; after a second they are cut off. */
+static uint64_t
+queued(const struct rpc *r)
+{
+    uint64_t n = 0;
+
+    for (const struct rpc_link *l = r->links; l; l = l->next)
+        n += l->queued;
+    return n;
+}
+
+static void
+cut_off(struct rpc *r)
+{
+    for (struct rpc_link *l = r->links, *next; l; l = next) {
+        next = l->next;
+        rpc__link_fail(l, NULL);
+        rpc__link_settle(l);
+    }
+}
+
+static void
+wait_for_event(struct rpc *r, int ms)
+{
+    struct pollfd p = { .fd = r->event, .events = POLLIN };
+    uint64_t n;
+
+    if (!arm(r))
+        poll(&p, 1, ms);
+    disarm(r);
+    if (read(r->event, &n, sizeof n) < 0)
+        ASSERT(errno == EAGAIN || errno == EINTR);
+}
+
+/* Links that were closed send what waits; when nothing leaves for a second they are cut off. */
 static void
 wait_for_the_last(struct rpc *r)
 {
-    uint64_t until = clock_mono_ns() + RPC_CLOSE_NS;
+    uint64_t now = clock_mono_ns(), until = now + RPC_CLOSE_NS, left = queued(r);
     bool cut = false;
 
-    for (;;) {
-        work(r);
-        if (!r->live)
-            return;
-        uint64_t now = clock_mono_ns();
+    for (work(r); r->live; work(r)) {
+        uint64_t n = queued(r);
+
+        now = clock_mono_ns();
+        if (n < left)
+            until = now + RPC_CLOSE_NS;
+        left = n;
         if (now >= until && !cut) {
             cut = true;
-            for (struct rpc_link *l = r->links, *next; l; l = next) {
-                next = l->next;
-                rpc__link_fail(l, NULL);
-                rpc__link_settle(l);
-            }
+            cut_off(r);
             continue;
         }
-        struct pollfd p = { .fd = r->event, .events = POLLIN };
-        if (!arm(r))
-            poll(&p, 1, cut ? -1 : (int)((until - now) / 1000000) + 1);
-        disarm(r);
-        uint64_t n;
-        if (read(r->event, &n, sizeof n) < 0)
-            ASSERT(errno == EAGAIN || errno == EINTR);
+        wait_for_event(r, cut ? -1 : (int)((until - now) / 1000000) + 1);
     }
 }
 

@@ -30,7 +30,7 @@ enum {
     RPC_LINKS_PER_PEER = 4096,
 };
 #define RPC_DIAL_NS UINT64_C(5000000000)
-#define RPC_CLOSE_NS UINT64_C(1000000000)    /* what is left of a closed link ends by then */
+#define RPC_CLOSE_NS UINT64_C(1000000000)    /* a closed link that does not get on for so long ends */
 #define RPC_RETRY_MIN_NS UINT64_C(100000000) /* between two attempts of one dial */
 #define RPC_RETRY_MAX_NS UINT64_C(1000000000)
 
