@@ -221,6 +221,8 @@ choose_for_driver(const struct grants *g, const struct grants__driver *d)
 
         if (!has_room(w, d->cores, d->memory) || grants__avoided(d->past, d->n_past, w->id) > g->now)
             continue;
+        if (grants__lease(w, d->id, 0)) /* an earlier try that has not ended yet */
+            continue;
         uint64_t bad = failures_of(d->past, d->n_past, w->id);
         uint64_t rank = (bad < 1000 ? bad : 1000) << 32 | (UINT32_MAX - (w->cores - w->used));
         if (rank < best_rank) {
