@@ -57,16 +57,16 @@ make(const struct place *p, const char *name)
 {
     char path[PATH_BYTES];
 
-    snprintf(path, sizeof path, "%s/%s", p->dir, name);
+    snprintf(path, sizeof path, "%s%s", p->dir, name);
     return mkdir(path, 0700) < 0 && errno != EEXIST ? err_errno(errno, "making the folder \"%s\"", path) : NULL;
 }
 
 static struct err *
 make_folders(const struct place *p)
 {
-    TRY(make(p, "."));
-    TRY(make(p, "files"));
-    return p->driver ? NULL : make(p, "blocks");
+    TRY(make(p, ""));
+    TRY(make(p, "/files"));
+    return p->driver ? NULL : make(p, "/blocks");
 }
 
 struct err *

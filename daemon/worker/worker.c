@@ -208,6 +208,17 @@ keep(struct worker *w, const char *s)
     return s ? arena_strdup(&w->a, s) : "";
 }
 
+/* Children start elsewhere. */
+static const char *
+keep_path(struct worker *w, const char *s)
+{
+    char *full = s ? realpath(s, NULL) : NULL;
+    const char *kept = keep(w, full ? full : s);
+
+    free(full);
+    return kept;
+}
+
 static void
 keep_opts(struct worker *w, const struct worker_opts *o)
 {
@@ -215,9 +226,9 @@ keep_opts(struct worker *w, const struct worker_opts *o)
     w->o.dir = keep(w, o->dir);
     w->o.host = keep(w, o->host);
     w->o.master = keep(w, o->master);
-    w->o.executor = keep(w, o->executor);
-    w->o.driver = keep(w, o->driver);
-    w->o.unpack = keep(w, o->unpack);
+    w->o.executor = keep_path(w, o->executor);
+    w->o.driver = keep_path(w, o->driver);
+    w->o.unpack = keep_path(w, o->unpack);
     w->o.token = arena_memdup(&w->a, o->token_n ? o->token : "", o->token_n);
     if (!w->o.ttl_ns)
         w->o.ttl_ns = UINT64_C(7) * 24 * 3600 * 1000000000;
