@@ -237,6 +237,8 @@ rig_fini(struct rig *r)
     worker_free(r->w);
     link_close(r->link);
     bulk_server_free(r->s);
+    loop_post(r->l, (void (*)(void *))loop_stop, r->l); /* behind what hands have posted */
+    NO_ERR(loop_run(r->l));
     loop_free(r->l);
     buf_fini(&r->out[0]);
     buf_fini(&r->out[1]);

@@ -286,6 +286,10 @@ run(struct app *x, int argc, char **argv, char **envp)
     struct err *e = serve(x);
     worker_free(x->worker);
     rpc_free(x->rpc);
+    if (x->worker) { /* what hands have posted */
+        loop_post(x->loop, on_stopped, x);
+        err_free(loop_run(x->loop));
+    }
     if (x->o.log)
         event_json_fini(&x->log);
     loop_free(x->loop);

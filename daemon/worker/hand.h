@@ -12,6 +12,6 @@ struct hand;
 /* work(arg) in another thread, then done(arg) in the loop's; never from inside this call.  Without a thread to be had,
  * the work is done at once. */
 struct hand *hand_start(struct loop *l, void (*work)(void *arg), void (*done)(void *arg), void *arg);
-/* Waits for the work; done will not be called.  NULL is allowed. */
+/* Waits for the work; done will not be called.  NULL is allowed.  The loop must run once more to free everything. */
 void hand_drop(struct hand *h);
 #endif

@@ -384,7 +384,12 @@ uplink__free(struct worker *w)
     link_close(w->link);
     loop_timer_stop(w->loop, &w->redial);
     loop_timer_stop(w->loop, &w->pump);
-    while (w->ended)
-        uplink__forget_ended(w, w->ended->app_id, 0, true);
+    while (w->ended) {
+        struct ended *x = w->ended;
+
+        w->ended = x->next;
+        free(x->text);
+        free(x);
+    }
     buf_fini(&w->out);
 }
