@@ -194,7 +194,8 @@ test_retry(void)
     EQ_U64(nth(&d, SCHED_LAUNCH, 0)->flags, 0);
     done(&d, 2, 0, 0, 1, ERR_LOST); /* no failure */
     EQ_U64(nth(&d, SCHED_LAUNCH, 0)->attempt, 2);
-    done(&d, 1, 0, 0, 2, ERR_USER);
+    EQ_U64(nth(&d, SCHED_LAUNCH, 0)->executor, 1);
+    done(&d, 2, 0, 0, 2, ERR_USER); /* it has failed everywhere */
     uint32_t epoch = nth(&d, SCHED_LAUNCH, 0)->epoch;
     done(&d, epoch, 0, 0, 3, ERR_USER);
     EQ_U64(nth(&d, SCHED_LAUNCH, 0)->flags, SCHED_ONE_RECORD);

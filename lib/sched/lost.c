@@ -77,6 +77,8 @@ sched__outputs_lost(struct sched *s, uint32_t executor, uint32_t node)
             stop_children(s, st);
         for (uint32_t k = 0; k < st->n_children; k++)
             st->children[k]->rounds = 0; /* that is why */
+        if (node != SCHED__NONE && node < st->n_node_bytes)
+            st->node_bytes[node] = 0;
         if (worn != SCHED__NONE)
             fail(s, st, st->first + worn);
     }
@@ -92,10 +94,9 @@ sched__node_down(struct sched *s, uint32_t node)
         s->count.stale++;
         return;
     }
-    for (uint32_t i = 0; i < s->n_executors; i++)
-        if (s->executors[i].epoch != 0 && s->executors[i].node == node)
-            sched__executor_down(s, i);
-    sched__outputs_lost(s, SCHED__NONE, node);
+    sched__executors_down(s, node);
+    if (!PLANTED(s, SCHED__PLANT_NODE_KEEPS))
+        sched__outputs_lost(s, SCHED__NONE, node);
 }
 
 /* A complete stage isn't any more; returns true if that was once too often. */

@@ -69,7 +69,8 @@ enum sched_event_kind {
                            * stage, too, while its job runs */
     SCHED_TIMER,          /* the time of a WAKE_AT has come; early or superfluous ones do no harm */
     SCHED_NODE_DOWN,      /* node (not 0): a machine with its disk.  EXECUTOR_DOWN with outputs for all that are
-                           * there or have ever been; one event, whatever was lost.  What is saved
+                           * there or have ever been (close the links of those that live);
+                           * one event, whatever was lost.  What is saved
                            * (PLAN_SINK_SAVE_*) or was told in the DONE (COUNT, REDUCE) is not lost */
     SCHED_STAGE_CANCEL,   /* stage: cancels all jobs that have it; KILLs leave in the same step */
     SCHED_TASK_KILL,      /* stage, partition, attempt: ends that attempt, running or queued; the task runs again,

@@ -3,7 +3,7 @@
  * A slot runs the head of its queue; behind it wait attempts so that the runner never does.  The queue may
  * hold about prefetch_ns of work as the stage's tasks have taken so far: one attempt at first, twice as many
  * after each answer.  Slots with room lie in buckets by the number of attempts they hold, so the least
- * loaded one is found at once. */
+ * loaded one is found at once.  What waits behind an attempt that takes long is taken back when a slot is idle. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,6 +24,8 @@ sched__slots_free(struct sched *s)
         free(s->slots[i].queue);
     free(s->slots);
     free(s->executors);
+    free(s->node_slots);
+    free(s->avoid);
 }
 
 /* ---- buckets */
@@ -43,15 +45,17 @@ unplace(struct sched *s, uint32_t i)
 }
 
 /* Puts the slot where it belongs now: the end of a bucket, or nowhere. */
-static void
-place(struct sched *s, uint32_t i)
+void
+sched__place(struct sched *s, uint32_t i)
 {
     struct sched__slot *sl = &s->slots[i];
     uint32_t b = sl->n;
 
     unplace(s, i);
-    if (!sl->up || sl->killing || sl->n >= sl->depth)
+    if (!sl->up || sl->killing || sl->avoid || sl->n >= sl->depth)
         return;
+    if (s->n_near > 0 && s->n_touched < SCHED__TOUCHED)
+        s->touched[s->n_touched++] = i;
     sl->placed = true;
     sl->bucket = b;
     sl->prev = s->bucket_last[b];
@@ -62,8 +66,8 @@ place(struct sched *s, uint32_t i)
 }
 
 /* The first bucket from b on that has a slot; SCHED__QUEUE_MAX if none has. */
-static uint32_t
-bucket_from(const struct sched *s, uint32_t b)
+uint32_t
+sched__bucket_from(const struct sched *s, uint32_t b)
 {
     for (uint32_t w = b / 64; w < SCHED__WORDS; w++) {
         uint64_t bits = s->buckets[w] & (w == b / 64 ? ~0ull << b % 64 : ~0ull);
@@ -111,9 +115,11 @@ entry(const struct sched__slot *sl, uint32_t k)
     return &sl->queue[(sl->head + k) & (sl->cap - 1)];
 }
 
-static void
-push(struct sched__slot *sl, struct sched__entry e)
+void
+sched__enqueue(struct sched *s, uint32_t i, struct sched__entry e)
 {
+    struct sched__slot *sl = &s->slots[i];
+
     if (sl->n == sl->cap) {
         uint32_t cap = sl->cap ? sl->cap * 2 : 4;
         struct sched__entry *q = calloc(cap, sizeof *q);
@@ -127,6 +133,12 @@ push(struct sched__slot *sl, struct sched__entry e)
         sl->head = 0;
     }
     *entry(sl, sl->n++) = e;
+    s->n_held++;
+    if (sl->n == 1) {
+        s->n_busy++;
+        new_head(s, i);
+    }
+    sched__place(s, i);
 }
 
 static void
@@ -228,13 +240,15 @@ sched__answered(struct sched *s, uint32_t i, const struct sched__entry *e, bool 
         *entry(sl, k) = *entry(sl, k - 1);
     sl->head = (sl->head + 1) & (sl->cap - 1);
     sl->n--;
+    s->n_held--;
+    s->n_busy -= sl->n == 0;
     if (sl->killing && sched__same(&sl->kill, e))
         sl->killing = false;
     if (head) {
         new_head(s, i);
         kill_if_unwanted(s, i);
     }
-    place(s, i);
+    sched__place(s, i);
     return true;
 }
 
@@ -246,22 +260,14 @@ sched__flush(struct sched *s, uint32_t i, struct sched__entry *e)
 
     for (uint32_t k = 0; k < n; k++)
         e[k] = *entry(sl, k);
+    s->n_held -= n;
+    s->n_busy -= n > 0;
     sl->n = sl->head = 0;
     sl->depth = 1;
     sl->killing = sl->killed = false;
     new_head(s, i);
-    place(s, i);
+    sched__place(s, i);
     return n;
-}
-
-/* Attempts of the stage that a slot should hold. */
-static uint32_t
-target(const struct sched *s, const struct sched__stage *st)
-{
-    if (st->busy_n == 0)
-        return 1;
-    uint64_t mean = st->busy_ns / st->busy_n, n = s->opts.prefetch_ns / (mean ? mean : 1) + 1;
-    return n < s->opts.prefetch_max ? (uint32_t)n : s->opts.prefetch_max;
 }
 
 void
@@ -274,79 +280,45 @@ sched__pace(struct sched *s, uint32_t i, struct sched__stage *st, uint64_t busy_
         st->busy_n /= 2;
         st->busy_ns /= 2;
     }
-    uint32_t want = target(s, st);
+    uint32_t want = sched__target(s, st);
     sl->depth = want < sl->depth * 2 ? want : sl->depth * 2;
-    place(s, i);
-}
-
-/* ---- launching */
-/* A slot that holds fewer than `most` attempts, the emptiest first; one that failed this task is the last
- * choice, its executor the last but one. */
-static uint32_t
-pick(const struct sched *s, uint32_t most, const struct sched__task *t)
-{
-    uint32_t b = bucket_from(s, 0), looked = 0, second = SCHED__NONE;
-
-    if (b >= most)
-        return SCHED__NONE;
-    uint32_t i = s->bucket_first[b];
-    if (t->failures == 0 || s->slots[i].executor != s->slots[t->slot].executor)
-        return i;
-    for (; b < most; b = bucket_from(s, b + 1)) {
-        for (i = s->bucket_first[b]; i != SCHED__NONE && looked < 16; i = s->slots[i].next, looked++) {
-            if (s->slots[i].executor != s->slots[t->slot].executor)
-                return i;
-            if (i != t->slot && second == SCHED__NONE)
-                second = i;
-        }
-        if (b + 1 >= SCHED__QUEUE_MAX)
-            break;
-    }
-    return second != SCHED__NONE ? second : t->slot;
-}
-
-static void
-launch(struct sched *s, struct sched__stage *st, uint32_t partition, uint32_t i)
-{
-    struct sched__task *t = sched__task(st, partition);
-    struct sched__slot *sl = &s->slots[i];
-    struct sched_action *a = sched__act(s, SCHED_LAUNCH);
-
-    sched__taken(s, st, partition);
-    t->slot = i;
-    a->executor = sl->executor;
-    a->slot = sl->number;
-    a->node = sl->node;
-    a->epoch = s->executors[sl->executor].epoch;
-    a->stage = st->id;
-    a->partition = partition;
-    a->attempt = t->attempts - 1;
-    a->generation = t->generation;
-    if (t->failures > 0 && t->failures + 1u >= s->opts.max_failures)
-        a->flags = SCHED_ONE_RECORD;
-    s->count.launched++;
-    push(sl, (struct sched__entry){ .stage = st->id, .partition = partition, .attempt = a->attempt });
-    if (sl->n == 1)
-        new_head(s, i);
-    place(s, i);
-}
-
-void
-sched__launch_all(struct sched *s)
-{
-    struct sched__stage *st;
-    uint32_t partition;
-
-    while ((st = sched__next(s, &partition))) {
-        uint32_t i = pick(s, target(s, st), sched__task(st, partition));
-
-        if (i == SCHED__NONE)
-            return;
-        launch(s, st, partition, i);
-    }
+    sched__place(s, i);
 }
 
 /* ---- time */
+/* Takes back what waits behind attempts that began long ago. */
+static void
+revoke_late(struct sched *s)
+{
+    uint64_t next = 0;
+
+    for (uint32_t i = 0; i < s->n_slots; i++) {
+        struct sched__slot *sl = &s->slots[i];
+        uint64_t at = sl->since + s->opts.revoke_ns;
+
+        if (!sl->up || sl->killing || sl->n < 2)
+            continue;
+        if (at > s->now) {
+            next = next == 0 || at < next ? at : next;
+            continue;
+        }
+        sl->depth = 1;
+        sched__place(s, i);
+        for (uint32_t k = sl->n; k-- > 1;) {
+            revoke(s, i, k);
+            if (PLANTED(s, SCHED__PLANT_REVOKE_TWICE)) {
+                const struct sched__entry *e = entry(sl, k);
+
+                sl->n--;
+                s->n_held--;
+                sched__again(s, sched__stage(s, e->stage), e->partition);
+            }
+        }
+    }
+    s->revoke_at = next;
+    s->revoke_seen = s->count.launched;
+}
+
 void
 sched__timer(struct sched *s)
 {
@@ -356,15 +328,30 @@ sched__timer(struct sched *s)
         s->wake = 0;
     while (s->time_first != SCHED__NONE && s->slots[s->time_first].since + limit <= s->now)
         kill_head(s, s->time_first, ERR_TIMEOUT);
+    if (s->revoke_at != 0 && s->now >= s->revoke_at)
+        revoke_late(s);
+    sched__avoid_review(s);
 }
 
 void
 sched__arm(struct sched *s)
 {
-    if (s->wake != 0 || s->time_first == SCHED__NONE)
+    uint64_t at = s->near_at, until = sched__avoid_until(s);
+
+    if (s->bucket_first[0] == SCHED__NONE || s->list_first || s->n_held == s->n_busy)
+        s->revoke_at = 0;
+    else if (s->revoke_at == 0 && s->revoke_seen != s->count.launched)
+        s->revoke_at = s->now + s->opts.revoke_ns;
+    if (s->revoke_at != 0 && s->revoke_at < at)
+        at = s->revoke_at;
+    if (until < at)
+        at = until;
+    if (s->time_first != SCHED__NONE && s->slots[s->time_first].since + s->opts.task_timeout_ns < at)
+        at = s->slots[s->time_first].since + s->opts.task_timeout_ns;
+    if (at == SCHED_NEVER || (s->wake != 0 && s->wake <= at))
         return;
-    s->wake = s->slots[s->time_first].since + s->opts.task_timeout_ns;
-    sched__act(s, SCHED_WAKE_AT)->at = s->wake;
+    s->wake = at;
+    sched__act(s, SCHED_WAKE_AT)->at = at;
 }
 
 /* ---- executors */
@@ -392,10 +379,40 @@ slots_new(struct sched *s, struct sched__executor *x, uint32_t n)
     s->n_slots += n;
 }
 
+/* The executor has n more slots that can be used, or fewer. */
+static void
+count_usable(struct sched *s, uint32_t node, uint32_t more, uint32_t fewer)
+{
+    s->changes++;
+    if (node >= s->n_nodes) {
+        uint32_t n = node + node / 2 + 8;
+
+        s->node_slots = realloc(s->node_slots, n * sizeof *s->node_slots);
+        ASSERT(s->node_slots != NULL);
+        memset(s->node_slots + s->n_nodes, 0, (n - s->n_nodes) * sizeof *s->node_slots);
+        s->n_nodes = n;
+    }
+    s->node_slots[node] += more - fewer;
+}
+
+void
+sched__avoid_slots(struct sched *s, uint32_t executor, bool avoid)
+{
+    struct sched__executor *x = &s->executors[executor];
+
+    if (x->epoch == 0 || s->slots[x->first].avoid == avoid)
+        return;
+    count_usable(s, x->node, avoid ? 0 : x->n, avoid ? x->n : 0);
+    for (uint32_t k = 0; k < x->n; k++) {
+        s->slots[x->first + k].avoid = avoid;
+        sched__place(s, x->first + k);
+    }
+}
+
 void
 sched__executor_up(struct sched *s, uint32_t executor, uint32_t n, uint32_t node)
 {
-    ASSERT(executor < SCHED__NONE / 64);
+    ASSERT(executor < SCHED__NONE / 64 && node < SCHED__NONE / 64 && n > 0);
     if (sched_epoch(s, executor) != 0)
         sched__executor_down(s, executor);
     if (executor >= s->n_executors) {
@@ -414,6 +431,7 @@ sched__executor_up(struct sched *s, uint32_t executor, uint32_t n, uint32_t node
     x->n = n;
     s->count.executors++;
     s->count.slots += n;
+    count_usable(s, node, n, 0);
     for (uint32_t k = 0; k < n; k++) {
         struct sched__slot *sl = &s->slots[x->first + k];
 
@@ -421,9 +439,11 @@ sched__executor_up(struct sched *s, uint32_t executor, uint32_t n, uint32_t node
         sl->number = k;
         sl->node = node;
         sl->up = true;
+        sl->avoid = false;
         sl->depth = 1;
-        place(s, x->first + k);
+        sched__place(s, x->first + k);
     }
+    sched__avoid_review(s);
 }
 
 void
@@ -437,6 +457,7 @@ sched__executor_down(struct sched *s, uint32_t executor)
     x->n = 0;
     s->count.executors--;
     s->count.slots -= n;
+    count_usable(s, x->node, 0, s->slots[first].avoid ? 0 : n);
     for (uint32_t k = 0; k < n; k++)
         s->slots[first + k].up = false;
     for (uint32_t k = 0; k < n; k++) {
@@ -448,4 +469,21 @@ sched__executor_down(struct sched *s, uint32_t executor)
             else
                 sched__again(s, sched__stage(s, held[i].stage), held[i].partition);
     }
+    sched__avoid_review(s);
+}
+
+void
+sched__executors_down(struct sched *s, uint32_t node)
+{
+    for (int pass = 0; pass < 2; pass++)
+        for (uint32_t i = 0; i < s->n_executors; i++) {
+            struct sched__executor *x = &s->executors[i];
+
+            if (x->epoch == 0 || x->node != node)
+                continue;
+            for (uint32_t k = 0; k < x->n; k++)
+                s->slots[x->first + k].up = false; /* first all of them: nothing is to be killed there */
+            if (pass == 1)
+                sched__executor_down(s, i);
+        }
 }

@@ -38,40 +38,37 @@ list(struct sched *s, struct sched__stage *st)
     while (after && after->order > st->order)
         after = after->list_prev;
     st->listed = true;
+    if (st->near)
+        st->near->stuck = false;
     st->list_prev = after;
     st->list_next = after ? after->list_next : s->list_first;
     *(st->list_prev ? &st->list_prev->list_next : &s->list_first) = st;
     *(st->list_next ? &st->list_next->list_prev : &s->list_last) = st;
 }
 
-struct sched__stage *
-sched__next(struct sched *s, uint32_t *ret_partition)
+uint32_t
+sched__fresh(struct sched__stage *st)
 {
-    struct sched__stage *st = s->list_first;
-
-    if (!st)
-        return NULL;
-    if (st->again == SCHED__NONE)
+    while (st->all_written && st->cursor < st->n && st->tasks[st->cursor].state != SCHED__FRESH)
+        st->cursor++;
+    if (st->cursor == st->n)
+        return SCHED__NONE;
+    if (!st->all_written)
         st->tasks[st->cursor] = (struct sched__task){ .state = SCHED__FRESH };
-    *ret_partition = st->first + (st->again != SCHED__NONE ? st->again : st->cursor);
-    return st;
+    return st->cursor;
 }
 
 void
-sched__taken(struct sched *s, struct sched__stage *st, uint32_t partition)
+sched__taken(struct sched__stage *st, uint32_t i)
 {
-    struct sched__task *t = sched__task(st, partition);
+    struct sched__task *t = &st->tasks[i];
 
-    if (t->state == SCHED__AGAIN)
-        st->again = t->next;
-    else
+    if (i == st->cursor)
         st->cursor++;
     t->state = SCHED__LAUNCHED;
     t->version = st->version;
     t->attempts++;
     st->n_running++;
-    if (st->again == SCHED__NONE && st->cursor == st->n)
-        sched__unlist(s, st);
 }
 
 void
@@ -93,7 +90,7 @@ sched__push_again(struct sched *s, struct sched__stage *st, uint32_t partition)
 /* ---- stages */
 enum { HUGE_PAGE = 2 << 20 };
 
-/* A table whose tasks are written when they are handed out (sched__next): none behind the cursor may be read.
+/* A table whose tasks are written when they are handed out (sched__fresh): none behind the cursor may be read.
  * A large one asks for huge pages: with small ones a task costs a quarter more, all of it page faults. */
 static struct sched__task *
 tasks_new(uint32_t n)
@@ -151,8 +148,11 @@ stage_new(struct sched *s, const struct plan_stage *from, uint32_t first, uint32
 }
 
 static void
-stage_free(struct sched__stage *st)
+stage_free(struct sched *s, struct sched__stage *st)
 {
+    sched__near_free(s, st);
+    free(st->avoid);
+    free(st->node_bytes);
     free(st->tasks);
     free(st->parents);
     free(st->children);
@@ -186,7 +186,7 @@ sched__bury(struct sched *s)
                 k++;
             p->children[k] = p->children[--p->n_children];
         }
-        stage_free(st);
+        stage_free(s, st);
     }
 }
 
@@ -232,9 +232,11 @@ act_job_end(struct sched *s, uint32_t job, enum sched_why why, enum err_code cod
 }
 
 void
-sched__submit(struct sched *s, uint32_t id, const struct plan *plan)
+sched__submit(struct sched *s, const struct sched_event *ev)
 {
+    const struct plan *plan = ev->plan;
     struct sched__job *job;
+    uint32_t id = ev->job;
 
     if (plan->n_result == 0) {
         act_job_end(s, id, SCHED_OK, ERR_NONE);
@@ -251,8 +253,10 @@ sched__submit(struct sched *s, uint32_t id, const struct plan *plan)
         bool last = i + 1 == plan->n;
         struct sched__stage *st = last ? NULL : sched__stage(s, from->id);
 
-        if (!st)
+        if (!st) {
             st = last ? stage_new(s, from, plan->first, plan->n_result) : stage_new(s, from, 0, from->tasks);
+            sched__near_prefer(s, st, ev->prefer, ev->n_prefer);
+        }
         ASSERT(last || (st->shuffle && st->n == from->tasks));
         if (st->live_jobs++ == 0)
             st->order = s->n_submits << 32 | i;
@@ -265,6 +269,15 @@ sched__submit(struct sched *s, uint32_t id, const struct plan *plan)
     *(job->prev ? &job->prev->next : &s->jobs) = job;
     s->jobs_last = job;
     activate(s, job);
+}
+
+/* What was learnt of places is of no use any more. */
+static void
+forget_places(struct sched *s, struct sched__stage *st)
+{
+    sched__near_free(s, st);
+    free(st->avoid);
+    st->avoid = NULL;
 }
 
 static void
@@ -291,6 +304,7 @@ job_end(struct sched *s, struct sched__job *job)
             continue;
         st->active = false;
         sched__unlist(s, st);
+        forget_places(s, st);
         running |= st->n_running > 0;
         bury_if_dead(s, st);
     }
@@ -354,6 +368,8 @@ complete(struct sched *s, struct sched__stage *st)
 {
     sched__act(s, SCHED_STAGE_END)->stage = st->id;
     st->active = false;
+    sched__avoid_learn(s, st);
+    forget_places(s, st);
     for (uint32_t i = 0; i < st->n_children; i++)
         if (--st->children[i]->missing == 0)
             list(s, st->children[i]);
@@ -385,6 +401,8 @@ sched__accept(struct sched *s, struct sched__stage *st, const struct sched_event
     st->bytes += ev->bytes;
     st->rows += ev->rows;
     st->rounds = 0;
+    if (st->shuffle && a->node != 0)
+        sched__near_bytes(st, a->node, ev->bytes);
     st->n_running--;
     if (++st->n_done == st->n)
         complete(s, st);
@@ -409,6 +427,6 @@ sched__stages_free(struct sched *s)
     }
     for (uint32_t i = 0; i < s->n_stages; i++)
         if (s->stages[i])
-            stage_free(s->stages[i]);
+            stage_free(s, s->stages[i]);
     free(s->stages);
 }

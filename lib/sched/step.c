@@ -4,6 +4,46 @@
 
 #include "sched/sched_priv.h"
 
+static void
+or_default(uint8_t *v, uint8_t otherwise)
+{
+    if (*v == 0)
+        *v = otherwise;
+}
+
+static void
+set_defaults(struct sched_opts *o)
+{
+    if (o->max_failures == 0)
+        o->max_failures = 4;
+    if (o->max_failures > 200)
+        o->max_failures = 200;
+    if (o->max_lost == 0)
+        o->max_lost = 64;
+    if (o->max_lost > 200)
+        o->max_lost = 200;
+    if (o->max_rounds == 0)
+        o->max_rounds = 4;
+    if (o->prefetch_ns == 0)
+        o->prefetch_ns = 10 * 1000 * 1000;
+    if (o->prefetch_max == 0 || o->prefetch_max > SCHED__QUEUE_MAX)
+        o->prefetch_max = SCHED__QUEUE_MAX;
+    if (o->revoke_ns == 0)
+        o->revoke_ns = 5 * o->prefetch_ns;
+    if (o->locality_ns == 0)
+        o->locality_ns = 100 * 1000 * 1000;
+    if (o->near_percent == 0)
+        o->near_percent = 20;
+    if (o->avoid_ns == 0)
+        o->avoid_ns = 3600ull * 1000 * 1000 * 1000;
+    or_default(&o->avoid_task_executor, 1);
+    or_default(&o->avoid_task_node, 2);
+    or_default(&o->avoid_stage_executor, 2);
+    or_default(&o->avoid_stage_node, 2);
+    or_default(&o->avoid_app_executor, 2);
+    or_default(&o->avoid_app_node, 2);
+}
+
 struct sched *
 sched_new(const struct sched_opts *opts)
 {
@@ -11,20 +51,7 @@ sched_new(const struct sched_opts *opts)
 
     ASSERT(s != NULL);
     s->opts = *opts;
-    if (s->opts.max_failures == 0)
-        s->opts.max_failures = 4;
-    if (s->opts.max_failures > 200)
-        s->opts.max_failures = 200;
-    if (s->opts.max_lost == 0)
-        s->opts.max_lost = 64;
-    if (s->opts.max_lost > 200)
-        s->opts.max_lost = 200;
-    if (s->opts.prefetch_ns == 0)
-        s->opts.prefetch_ns = 10 * 1000 * 1000;
-    if (s->opts.prefetch_max == 0 || s->opts.prefetch_max > SCHED__QUEUE_MAX)
-        s->opts.prefetch_max = SCHED__QUEUE_MAX;
-    if (s->opts.max_rounds == 0)
-        s->opts.max_rounds = 4;
+    set_defaults(&s->opts);
     sched__slots_init(s);
     return s;
 }
@@ -172,6 +199,7 @@ sched__attempt_failed(struct sched *s, const struct sched__entry *e, enum err_co
         s->count.failed++;
         s->count.timeouts += code == ERR_TIMEOUT;
         st->n_failed++;
+        sched__fault(s, st, e->partition, t->slot);
         if (++t->failures >= s->opts.max_failures || !err_code_retry(code))
             why = SCHED_TASK_FAILED;
     }
@@ -324,7 +352,7 @@ sched_step(struct sched *s, const struct sched_event *ev, uint64_t now, struct s
     s->now = now > s->now ? now : s->now;
     switch ((enum sched_event_kind)ev->kind) {
     case SCHED_JOB_SUBMIT:
-        sched__submit(s, ev->job, ev->plan);
+        sched__submit(s, ev);
         break;
     case SCHED_JOB_CANCEL:
         sched__cancel(s, ev->job);

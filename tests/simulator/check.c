@@ -1,9 +1,8 @@
-/* check -- the driver's side of the world: what it was told, what it does, what must be true. */
+/* check -- the driver's side of the world: what it was told, what sched asks of it, and may it. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "sched/sched_priv.h"
 #include "sim.h"
 
 void
@@ -18,8 +17,8 @@ broken(struct world *w, const char *fmt, ...)
     va_end(ap);
 }
 
-static struct task *
-task_of(struct world *w, uint32_t stage, uint32_t partition)
+struct task *
+check_task(struct world *w, uint32_t stage, uint32_t partition)
 {
     struct stage *st = stage_by_id(w, stage);
 
@@ -55,10 +54,15 @@ check_read(struct world *w, const struct stage *st, bool *ret_all)
 
 /* An attempt of a stage that somebody wants has failed. */
 static void
-charge(struct world *w, uint32_t stage, struct task *t, enum err_code code)
+charge(struct world *w, uint32_t stage, uint32_t partition, enum err_code code)
 {
-    if (stage_by_id(w, stage)->live > 0 && code != ERR_LOST && code != ERR_CANCELLED)
-        t->charged++;
+    struct stage *st = stage_by_id(w, stage);
+    struct task *t = check_task(w, stage, partition);
+
+    if (st->live == 0 || code == ERR_LOST || code == ERR_CANCELLED)
+        return;
+    t->charged++;
+    places_failed(w, st, partition, t);
 }
 
 static void
@@ -81,30 +85,38 @@ check_before(struct world *w, const struct sched_event *ev)
     switch ((enum sched_event_kind)ev->kind) {
     case SCHED_EXECUTOR_UP:
         x->seen = true;
+        x->seen_node = ev->node;
         break;
     case SCHED_EXECUTOR_DOWN:
-        if (x->seen && ev->epoch == x->seen_epoch)
+        if (x->seen && (ev->epoch == x->seen_epoch || ev->epoch == 0))
             x->seen = false;
         break;
     case SCHED_SLOT_DOWN:
-        t = task_of(w, ev->stage, ev->partition);
+        t = check_task(w, ev->stage, ev->partition);
         if (!x->seen || ev->epoch != x->seen_epoch)
             break;
         if (outstanding(w, t) && t->launches - 1 == ev->attempt)
-            charge(w, ev->stage, t, (enum err_code)(t->killed ? t->killed : ev->code));
+            charge(w, ev->stage, ev->partition, (enum err_code)(t->killed ? t->killed : ev->code));
         x->flush[ev->slot]++;
         break;
     case SCHED_DONE:
-        t = task_of(w, ev->stage, ev->partition);
+        t = check_task(w, ev->stage, ev->partition);
         if (ev->code != ERR_NONE && outstanding(w, t) && t->launches - 1 == ev->attempt && t->epoch == ev->epoch) {
-            charge(w, ev->stage, t, (enum err_code)ev->code);
+            charge(w, ev->stage, ev->partition, (enum err_code)ev->code);
             t->out = false;
         }
         break;
-    case SCHED_OUTPUT_LOST:
     case SCHED_NODE_DOWN:
-    case SCHED_STAGE_CANCEL:
+        for (uint32_t i = 0; i < w->story.executors; i++)
+            if (w->executors[i].seen_node == ev->node)
+                w->executors[i].seen = false;
+        break;
     case SCHED_TASK_KILL:
+        t = check_task(w, ev->stage, ev->partition);
+        t->doomed |= t->out && t->launches - 1 == ev->attempt;
+        break;
+    case SCHED_OUTPUT_LOST:
+    case SCHED_STAGE_CANCEL:
     case SCHED_TIMER:
     case SCHED_JOB_CANCEL:
         break;
@@ -119,7 +131,7 @@ on_launch(struct world *w, const struct sched_action *a)
 {
     const struct executor *x = &w->executors[a->executor];
     struct stage *st = stage_by_id(w, a->stage);
-    struct task *t = task_of(w, a->stage, a->partition);
+    struct task *t = check_task(w, a->stage, a->partition);
     uint32_t epoch = sched_epoch(w->sched, a->executor);
 
     if (!t) {
@@ -139,6 +151,8 @@ on_launch(struct world *w, const struct sched_action *a)
         broken(w, "attempt %u of %u.%u after %u launches", a->attempt, a->stage, a->partition, t->launches);
     if (a->generation != t->generation)
         broken(w, "generation %u of %u.%u, not %u", a->generation, a->stage, a->partition, t->generation);
+    if (a->node != x->seen_node)
+        broken(w, "launch of %u.%u names node %u, not %u", a->stage, a->partition, a->node, x->seen_node);
     uint32_t max = w->story.opts.max_failures;
     if (t->charged >= max)
         broken(w, "launch of %u.%u after %u failures", a->stage, a->partition, t->charged);
@@ -147,22 +161,24 @@ on_launch(struct world *w, const struct sched_action *a)
     for (uint32_t i = 0; i < st->n_parents; i++)
         if (w->stages[st->parents[i]].n_accepted < w->stages[st->parents[i]].n)
             broken(w, "launch of %u.%u before stage %u is complete", a->stage, a->partition, st->parents[i]);
+    places_launch(w, st, a);
     t->launches++;
     t->killed = 0;
+    t->doomed = false;
     t->out = true;
     t->executor = a->executor;
     t->slot = a->slot;
     t->epoch = a->epoch;
     t->flush = x->flush[a->slot];
     w->launches++;
-    world_launch(w, a);
+    cluster_order(w, a);
 }
 
 static void
 on_accept(struct world *w, const struct sched_event *ev, const struct sched_action *a)
 {
     struct stage *st = stage_by_id(w, a->stage);
-    struct task *t = task_of(w, a->stage, a->partition);
+    struct task *t = check_task(w, a->stage, a->partition);
 
     if (!t || ev->kind != SCHED_DONE || ev->code != ERR_NONE || ev->stage != a->stage ||
         ev->partition != a->partition || ev->attempt != a->attempt) {
@@ -184,18 +200,22 @@ on_accept(struct world *w, const struct sched_event *ev, const struct sched_acti
         broken(w, "accumulators of %u.%u merged %u times", a->stage, a->partition, t->merged);
     st->rows += ev->digest - t->rows;
     t->rows = ev->digest;
-    t->read = w->read;
+    t->read = w->from->read;
     t->attempt = a->attempt;
     t->out = false;
-    t->accepted = t->present = true;
+    t->accepted = true;
+    t->made_by = a->executor;
+    t->made_on = a->node;
     st->n_accepted++;
-    st->n_present++;
+    st->n_present -= t->present;
+    t->present = w->from->disk == w->executors[a->executor].disk && w->from->node_disk == w->node_disk[a->node];
+    st->n_present += t->present;
 }
 
 static void
 on_discard(struct world *w, const struct sched_event *ev, const struct sched_action *a)
 {
-    struct task *t = task_of(w, a->stage, a->partition);
+    struct task *t = check_task(w, a->stage, a->partition);
 
     if (t && t->accepted && t->attempt == a->attempt)
         broken(w, "discard of the accepted output of %u.%u", a->stage, a->partition);
@@ -224,7 +244,7 @@ on_job_end(struct world *w, const struct sched_event *ev, const struct sched_act
 {
     struct job *job = &w->jobs[a->job];
     struct stage *result = stage_by_id(w, job->stages[job->plan.n - 1].id);
-    struct task *t = task_of(w, a->stage, a->partition);
+    struct task *t = check_task(w, a->stage, a->partition);
 
     if (a->job >= w->story.jobs || !job->submitted || job->ended) {
         broken(w, "end of job %u, which does not run", a->job);
@@ -233,7 +253,8 @@ on_job_end(struct world *w, const struct sched_event *ev, const struct sched_act
     job->ended = true;
     w->ends[a->why]++;
     for (uint32_t i = 0; i < job->plan.n; i++)
-        w->stages[job->stages[i].id].live--;
+        if (--w->stages[job->stages[i].id].live == 0)
+            places_forget(&w->stages[job->stages[i].id]);
     switch ((enum sched_why)a->why) {
     case SCHED_OK:
         if (result->n_accepted != result->n)
@@ -241,7 +262,7 @@ on_job_end(struct world *w, const struct sched_event *ev, const struct sched_act
         check_rows(w, job);
         break;
     case SCHED_CANCELLED:
-        if (ev->kind != SCHED_JOB_CANCEL || ev->job != a->job)
+        if ((ev->kind != SCHED_JOB_CANCEL || ev->job != a->job) && (ev->kind != SCHED_STAGE_CANCEL || ev->stage != a->stage))
             broken(w, "job %u was cancelled by nobody", a->job);
         break;
     case SCHED_TASK_FAILED:
@@ -263,23 +284,23 @@ static void
 on_kill(struct world *w, const struct sched_action *a)
 {
     const struct executor *x = &w->executors[a->executor];
-    struct task *t = task_of(w, a->stage, a->partition);
+    struct task *t = check_task(w, a->stage, a->partition);
 
     if (!x->seen || a->epoch != sched_epoch(w->sched, a->executor))
         broken(w, "kill on executor %u, which is not up", a->executor);
     if (!t || !outstanding(w, t) || t->launches - 1 != a->attempt || t->slot != a->slot)
         broken(w, "kill of attempt %u of %u.%u, which does not run", a->attempt, a->stage, a->partition);
-    if (a->code == ERR_CANCELLED ? stage_by_id(w, a->stage)->live > 0 : w->story.opts.task_timeout_ns == 0)
+    if (a->code == ERR_CANCELLED ? stage_by_id(w, a->stage)->live > 0 && !(t && t->doomed) : w->story.opts.task_timeout_ns == 0)
         broken(w, "kill of %u.%u for no reason", a->stage, a->partition);
     if (t)
         t->killed = a->code;
-    world_kill(w, a);
+    cluster_order(w, a);
 }
 
 static void
 on_gone(struct world *w, const struct sched_event *ev, const struct sched_action *a)
 {
-    struct task *t = task_of(w, a->stage, a->partition);
+    struct task *t = check_task(w, a->stage, a->partition);
 
     if (ev->kind != SCHED_OUTPUT_LOST && ev->kind != SCHED_NODE_DOWN && !(ev->kind == SCHED_EXECUTOR_DOWN && ev->outputs))
         broken(w, "output of %u.%u is gone, and nobody said so", a->stage, a->partition);
@@ -295,11 +316,11 @@ on_gone(struct world *w, const struct sched_event *ev, const struct sched_action
 static void
 on_revoke(struct world *w, const struct sched_action *a)
 {
-    struct task *t = task_of(w, a->stage, a->partition);
+    struct task *t = check_task(w, a->stage, a->partition);
 
     if (!t || !outstanding(w, t) || t->launches - 1 != a->attempt || t->slot != a->slot || t->executor != a->executor)
         broken(w, "revoke of attempt %u of %u.%u, which does not run", a->attempt, a->stage, a->partition);
-    world_revoke(w, a);
+    cluster_order(w, a);
 }
 
 void
@@ -322,6 +343,7 @@ check_action(struct world *w, const struct sched_event *ev, const struct sched_a
     case SCHED_STAGE_END:
         if (stage_by_id(w, a->stage)->n_accepted != stage_by_id(w, a->stage)->n)
             broken(w, "stage %u ends with tasks to do", a->stage);
+        places_forget(stage_by_id(w, a->stage));
         break;
     case SCHED_NONDETERMINISTIC:
         if (!stage_by_id(w, a->stage)->unstable)
@@ -340,75 +362,22 @@ check_action(struct world *w, const struct sched_event *ev, const struct sched_a
         on_revoke(w, a);
         break;
     case SCHED_EXCLUDED:
+        places_excluded(w, a);
+        break;
     case SCHED_READMITTED:
+        places_readmitted(w, a);
         break;
     }
 }
 
-/* ---- sched from inside: is every task in exactly one place, and no slot idle for nothing? */
-static void
-check_slots(struct world *w)
-{
-    const struct sched *s = w->sched;
-    uint32_t b = 0, idle = 0;
-
-    for (uint32_t i = 0; i < s->n_slots; i++) {
-        const struct sched__slot *sl = &s->slots[i];
-
-        if (!sl->up && (sl->n > 0 || sl->placed || sl->timed))
-            broken(w, "slot %u is down and in use", i);
-        if (sl->placed != (sl->up && !sl->killing && sl->n < sl->depth) || (sl->placed && sl->bucket != sl->n))
-            broken(w, "slot %u with %u attempts is in the wrong place", i, sl->n);
-        if (s->opts.task_timeout_ns && sl->timed != (sl->n > 0 && !sl->killing))
-            broken(w, "slot %u has no deadline", i);
-        idle += sl->up && !sl->killing && sl->n == 0;
-        for (uint32_t k = 0; k < sl->n; k++) {
-            const struct sched__entry *e = &sl->queue[(sl->head + k) & (sl->cap - 1)];
-            const struct sched__task *t = sched__task(sched__stage(s, e->stage), e->partition);
-
-            if (t->state != SCHED__LAUNCHED || t->slot != i || t->attempts - 1 != e->attempt)
-                broken(w, "%u.%u is in the queue of slot %u and elsewhere", e->stage, e->partition, i);
-            if (k == 0 && !sl->killing && sched__stage(s, e->stage)->live_jobs == 0)
-                broken(w, "%u.%u runs for nobody", e->stage, e->partition);
-        }
-    }
-    if (idle > 0 && s->list_first)
-        broken(w, "%u slots are idle and stage %u waits", idle, s->list_first->id);
-    for (; b < SCHED__QUEUE_MAX; b++)
-        if ((s->bucket_first[b] != SCHED__NONE) != (s->buckets[b / 64] >> b % 64 & 1))
-            broken(w, "bucket %u is not marked", b);
-}
-
-static void
-check_stage(struct world *w, const struct sched__stage *st)
-{
-    uint32_t in[4] = { 0 }, again = 0, missing = 0, last = SCHED__NONE;
-
-    for (uint32_t i = 0; i < st->cursor; i++)
-        in[st->tasks[i].state]++;
-    for (uint32_t i = st->again; i != SCHED__NONE && again <= st->n; i = st->tasks[i].next, again++)
-        last = i;
-    for (uint32_t i = 0; i < st->n_parents; i++)
-        missing += st->parents[i]->n_done < st->parents[i]->n;
-    if (in[SCHED__FRESH] > 0 || in[SCHED__AGAIN] != again || in[SCHED__LAUNCHED] != st->n_running ||
-        in[SCHED__ACCEPTED] != st->n_done || (again > 0 && last != st->again_last))
-        broken(w, "stage %u has lost count of its tasks", st->id);
-    if (missing != st->missing)
-        broken(w, "stage %u waits for %u parents, not %u", st->id, st->missing, missing);
-    bool ready = st->active && missing == 0 && (again > 0 || st->cursor < st->n);
-    if (st->listed != ready)
-        broken(w, "stage %u is %slisted", st->id, ready ? "not " : "");
-    if (st->active && (st->live_jobs == 0 || st->n_done == st->n))
-        broken(w, "stage %u is active for nothing", st->id);
-}
-
+/* sched was told that a machine is lost: nothing that was made there counts. */
 void
-check_inside(struct world *w)
+check_node_down(struct world *w, uint32_t node)
 {
-    check_slots(w);
-    for (uint32_t i = 0; i < w->sched->n_stages; i++)
-        if (w->sched->stages[i])
-            check_stage(w, w->sched->stages[i]);
+    for (uint32_t i = 0; i < w->n_stages; i++)
+        for (uint32_t k = 0; k < w->stages[i].n && w->stages[i].shuffle; k++)
+            if (w->stages[i].tasks[k].accepted && w->stages[i].tasks[k].made_on == node)
+                broken(w, "%u.%u was made on node %u, which is lost, and counts", i, k, node);
 }
 
 /* Nothing will happen any more. */
@@ -420,7 +389,7 @@ check_end(struct world *w)
     for (uint32_t i = 0; i < w->story.jobs; i++)
         if (!w->jobs[i].ended)
             broken(w, "job %u never ends", i);
-    check_inside(w);
+    inside_check(w);
     sched_counters(w->sched, &c);
     if (c.jobs != 0 || c.launched != w->launches)
         broken(w, "counters: %u jobs left, %llu launches of %llu", c.jobs, (unsigned long long)c.launched,

@@ -68,12 +68,28 @@ story_draw(struct story *st, struct rng *r, uint8_t plant)
     st->pauses = st->local ? 0 : maybe(r, 30);
     st->losses = maybe(r, 30);
     st->jumps = maybe(r, 5);
+    st->breaks = st->local ? 0 : maybe(r, 30);
+    st->nodes = st->local || rng_below(r, 3) == 0 ? 0 : 1 + rng_below(r, st->executors);
+    st->node_crashes = st->nodes ? maybe(r, 10) : 0;
+    st->moves = st->nodes > 0 && rng_below(r, 4) == 0;
+    st->no_service = !st->local && rng_below(r, 3) == 0;
+    st->bad = maybe(r, 500000);
+    st->deaf = maybe(r, 1000000);
+    st->wishes = st->local ? 0 : maybe(r, 1000000);
+    st->stage_cancels = rng_chance(r, 50000);
+    st->task_kills = maybe(r, 20);
     st->cancels = rng_chance(r, 100000);
     st->faults_until = rng_log(r, 100 * SIM_MS, 1000 * SIM_S);
     st->opts.max_failures = rng_below(r, 2) ? 4 : 1 + rng_below(r, 10);
     st->opts.max_lost = rng_below(r, 4) ? 0 : 1 + rng_below(r, 10);
     st->opts.task_timeout_ns = rng_below(r, 2) ? rng_log(r, SIM_S, 1000 * SIM_S) : 0;
     st->opts.prefetch_max = rng_below(r, 4) ? 0 : 1 + rng_below(r, 8);
+    st->opts.max_rounds = rng_below(r, 4) ? 0 : 1 + rng_below(r, 20);
+    st->opts.revoke_ns = rng_below(r, 2) ? rng_log(r, SIM_MS, SIM_S) : 0;
+    st->opts.prefetch_ns = rng_below(r, 2) ? rng_log(r, SIM_MS, 10 * SIM_S) : 0;
+    st->opts.locality_ns = rng_below(r, 2) ? rng_log(r, SIM_MS, 100 * SIM_S) : 0;
+    st->opts.avoid_off = rng_below(r, 8) == 0;
+    st->opts.avoid_ns = rng_below(r, 2) ? rng_log(r, SIM_S, 10000 * SIM_S) : 0;
     st->opts.plant = plant;
     st->hangs = st->opts.task_timeout_ns > 0 && rng_below(r, 2);
 }
@@ -92,6 +108,7 @@ add_stage(struct world *w, bool shuffle, uint32_t tasks, uint32_t n_below)
     *st = (struct stage){ .id = w->n_stages++, .n = tasks, .shuffle = shuffle };
     st->first = shuffle ? 0 : rng_below(&w->rng, 3);
     st->duration = rng_log(&w->rng, 1000, 3 * SIM_S);
+    st->bytes = rng_log(&w->rng, 1, 1000000000);
     st->unstable = shuffle && w->story.unstable && rng_below(&w->rng, 2);
     st->tasks = calloc(tasks, sizeof *st->tasks);
     for (uint32_t i = 0; i < SIM_PARENTS && n_below > 0; i++) {
@@ -130,6 +147,34 @@ plan_of(struct world *w, struct job *job, const struct stage *result)
     job->plan.n_result = result->n;
 }
 
+/* Some tasks would rather run here or there. */
+static void
+wish(struct world *w, struct job *job)
+{
+    const struct story *st = &w->story;
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < job->plan.n; i++)
+        n += 3 * w->stages[job->stages[i].id].n;
+    job->wishes = calloc(n, sizeof *job->wishes);
+    for (uint32_t i = 0; i < job->plan.n; i++) {
+        const struct stage *of = &w->stages[job->stages[i].id];
+        bool few = rng_below(&w->rng, 2); /* all the same one */
+
+        for (uint32_t k = 0; k < of->n; k++)
+            for (uint32_t j = 0; j < 3 && rng_chance(&w->rng, st->wishes); j++) {
+                uint32_t executor = few ? 0 : rng_below(&w->rng, st->executors);
+
+                job->wishes[job->n_wishes++] = (struct sched_prefer){
+                    .stage = of->id, .partition = of->first + k,
+                    .executor = st->nodes && rng_below(&w->rng, 2) ? SCHED_ANY : executor,
+                    .node = st->nodes ? 1 + executor % st->nodes : 0,
+                    .bytes = rng_below(&w->rng, 2) ? 0 : rng_log(&w->rng, 1, 1000000000),
+                };
+            }
+    }
+}
+
 void
 jobs_build(struct world *w)
 {
@@ -138,6 +183,8 @@ jobs_build(struct world *w)
 
     for (uint32_t i = 0; i < shuffles; i++)
         add_stage(w, true, 1 + rng_below(&w->rng, 2 * share), i);
-    for (uint32_t i = 0; i < st->jobs; i++)
+    for (uint32_t i = 0; i < st->jobs; i++) {
         plan_of(w, &w->jobs[i], add_stage(w, false, 1 + rng_below(&w->rng, 2 * share), shuffles));
+        wish(w, &w->jobs[i]);
+    }
 }

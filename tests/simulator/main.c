@@ -1,8 +1,9 @@
 /* main -- seeds one after the other.
  *
- *   sim [-n SEEDS] [-s FIRST]    runs them; says the first that breaks a rule
- *   sim --replay SEED            tells one story, event by event, and checks that it is the same again
- *   sim-planted [-n SEEDS]       the same with each planted bug; all must be found
+ *   sim [--seeds N] [--from SEED]    runs them; says the first that breaks a rule
+ *   sim --replays N [--from SEED]    each one twice: is it the same story?
+ *   sim --replay SEED                tells one story, event by event
+ *   sim-planted [--seeds N]          the same with each planted bug; all must be found
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -45,7 +46,7 @@ count_tasks(const struct world *w)
 }
 
 struct totals {
-    uint64_t ends[5], actions[16], again, stale;
+    uint64_t ends[5], actions[16], again, stale, lost, revoked, afar;
 };
 
 static void
@@ -60,6 +61,9 @@ add_totals(struct totals *t, const struct world *w)
     t->again += w->again;
     sched_counters(w->sched, &c);
     t->stale += c.stale;
+    t->lost += c.lost;
+    t->revoked += c.revoked;
+    t->afar += c.afar;
 }
 
 static void
@@ -73,6 +77,10 @@ print_totals(const struct totals *t)
            " discarded, %" PRIu64 " kills, %" PRIu64 " changed, %" PRIu64 " stale events\n",
            t->actions[SCHED_LAUNCH], t->actions[SCHED_ACCEPT], t->again, t->actions[SCHED_DISCARD],
            t->actions[SCHED_KILL], t->actions[SCHED_NONDETERMINISTIC], t->stale);
+    printf("  %" PRIu64 " attempts lost, %" PRIu64 " outputs gone, %" PRIu64 " revoked, %" PRIu64 " far from where they would be, %"
+           PRIu64 " places avoided, %" PRIu64 " readmitted\n",
+           t->lost, t->actions[SCHED_OUTPUT_GONE], t->revoked, t->afar, t->actions[SCHED_EXCLUDED],
+           t->actions[SCHED_READMITTED]);
 }
 
 static int
@@ -107,7 +115,8 @@ run_seeds(uint64_t first, uint32_t n)
         double s = (double)(clock() - began) / CLOCKS_PER_SEC;
 
         printf("%" PRIu32 " seeds from %" PRIu64 ": no rule broken, hash %016" PRIx64 ", %" PRIu64
-               " events in %.2f s of CPU\n", n, first, hash, events, s);
+               " events in %.2f s of CPU, %.0f seeds a minute\n",
+               n, first, hash, events, s, 60 * n / s);
         for (int k = 0; k < 6; k++)
             print_figures(&fig[k], n);
         print_totals(&totals);
@@ -133,14 +142,34 @@ replay(uint64_t seed)
     return bad;
 }
 
+static int
+replays(uint64_t first, uint32_t n)
+{
+    uint32_t same = 0;
+
+    for (uint32_t i = 0; i < n; i++) {
+        struct world one, two;
+
+        world_run(&one, first + i, 0, false);
+        world_run(&two, first + i, 0, false);
+        same += one.hash == two.hash && one.events == two.events && !one.broken[0];
+        world_fini(&one);
+        world_fini(&two);
+    }
+    printf("%" PRIu32 " of %" PRIu32 " seeds from %" PRIu64 " tell the same story twice\n", same, n, first);
+    return same != n;
+}
+
 #ifdef SCHED_PLANT
 static int
 run_planted(uint64_t first, uint32_t n)
 {
-    static const char *const bugs[] = { "", "double commit", "lost DONE", "stale epoch accepted" };
+    static const char *const bugs[] = { "", "double commit", "lost DONE", "stale epoch accepted", "bad places used",
+                                        "revoked attempt runs twice", "lost node keeps its outputs",
+                                        "waits for a better slot for ever" };
     int missed = 0;
 
-    for (uint8_t bug = 1; bug <= 3; bug++) {
+    for (uint8_t bug = 1; bug < sizeof bugs / sizeof *bugs; bug++) {
         bool found = false;
 
         for (uint32_t i = 0; i < n && !found; i++) {
@@ -163,7 +192,7 @@ run_planted(uint64_t first, uint32_t n)
 static int
 usage(const char *name)
 {
-    fprintf(stderr, "usage: %s [-n SEEDS] [-s FIRST] | --replay SEED\n", name);
+    fprintf(stderr, "usage: %s [--seeds N | --replays N] [--from SEED] | --replay SEED\n", name);
     return 2;
 }
 
@@ -171,7 +200,7 @@ int
 main(int argc, char **argv)
 {
     uint64_t first = 1;
-    uint32_t n = 2000;
+    uint32_t n = 2000, twice = 0;
 
 #ifdef SCHED_PLANT
     n = 1000;
@@ -180,15 +209,19 @@ main(int argc, char **argv)
         if (i + 1 == argc)
             return usage(argv[0]);
         uint64_t v = strtoull(argv[i + 1], NULL, 10);
-        if (!strcmp(argv[i], "-n") && v > 0 && v < UINT32_MAX)
+        if (!strcmp(argv[i], "--seeds") && v > 0 && v < UINT32_MAX)
             n = (uint32_t)v;
-        else if (!strcmp(argv[i], "-s"))
+        else if (!strcmp(argv[i], "--from"))
             first = v;
+        else if (!strcmp(argv[i], "--replays") && v > 0 && v < UINT32_MAX)
+            twice = (uint32_t)v;
         else if (!strcmp(argv[i], "--replay"))
             return replay(v);
         else
             return usage(argv[0]);
     }
+    if (twice > 0)
+        return replays(first, twice);
 #ifdef SCHED_PLANT
     return run_planted(first, n);
 #else

@@ -1,12 +1,18 @@
 /* sim -- a cluster in one thread, for sched.
  *
- * One seed is one story: executors with slots, a network with delays, an application of a few jobs, and
- * faults (crashes, pauses, zombies that return, lost outputs, failing, hanging and changing tasks, duplicated
- * and reordered messages, jumps of the clock).  Everything random is drawn from the seed, time is a number,
- * so the same seed is the same story: equal hashes of all events and actions.
+ * One seed is one story: machines with executors, executors with slots, a link from each to the driver, an
+ * application of a few jobs, and faults: crashes of executors and machines, pauses, zombies that return, links
+ * that break, lost outputs, failing, hanging and changing tasks, duplicated and reordered messages, jumps of the
+ * clock.  Everything random is drawn from the seed, time is a number, so the same seed is the same story: equal
+ * hashes of all events and actions.
  *
- *   jobs.c   what the seed draws: sizes, stages, plans          check.c   what must be true after each step
- *   world.c  executors, network, faults                         main.c    seeds, figures, planted bugs
+ *   jobs.c     what the seed draws: sizes, stages, plans, wishes       check.c    what each action must be
+ *   world.c    what happens next; the driver                           inside.c   what must be true after each step
+ *   cluster.c  executors, runners, links                               places.c   the same of bad and preferred places
+ *   faults.c   what goes wrong                                         main.c     seeds, figures, planted bugs
+ *
+ * A link is a stream that keeps its order, or breaks.  Then each side hears of it in its own time; what was under
+ * way is lost or comes late, when the executor's epoch is long over; the executor comes back on a new link.
  */
 #ifndef TESTS_SIM_H
 #define TESTS_SIM_H
@@ -40,7 +46,13 @@ struct story {
     uint64_t delay;   /* of a message, at most */
     uint32_t duplicate, fail, fatal, die, lose; /* per million: messages, attempts */
     uint32_t poison;  /* per million of tasks: fail always */
-    uint32_t crashes, pauses, losses, jumps, cancels;
+    uint32_t crashes, pauses, losses, jumps, cancels, breaks, node_crashes, stage_cancels, task_kills;
+    uint32_t nodes;   /* 0: not told to sched */
+    uint32_t bad;     /* per million: tasks that fail on the bad executor, the bad node */
+    uint32_t deaf;    /* per million: REVOKEs that an executor leaves out */
+    uint32_t wishes;  /* per million: tasks that prefer places */
+    bool no_service;  /* outputs live as long as their executor */
+    bool moves;       /* executors come back on other nodes */
     uint64_t faults_until;
     struct sched_opts opts;
 };
@@ -51,6 +63,8 @@ struct task { /* as the world sees it */
     bool out;      /* launched, no answer taken */
     bool accepted;
     bool present;  /* the accepted output is on disk */
+    bool doomed;   /* sched was told to end the latest attempt */
+    uint32_t made_by, made_on; /* executor and node of the accepted output */
     uint32_t attempt, generation;
     uint32_t merged;  /* accumulator deltas */
     uint32_t charged; /* failures that sched was told of */
@@ -64,14 +78,29 @@ struct stage {
     uint32_t first;
     uint32_t n_parents, parents[SIM_PARENTS];
     uint64_t duration; /* of a task, about */
+    uint64_t bytes;    /* of an output */
     uint64_t rows;     /* sum over accepted outputs */
     uint32_t n_present, n_accepted;
     uint32_t live; /* jobs */
     struct task *tasks;
+    struct fails *fails; /* of its tasks, since it began; what sched should remember */
+};
+enum { FAILS = 100, BADS = 40 };
+struct place {
+    uint32_t executor, node; /* SCHED_ANY: all of the node */
+};
+struct fails {
+    uint32_t n, v_partition[FAILS];
+    struct place v[FAILS];
+    bool full; /* sched may have forgotten some */
+    uint32_t n_bad;
+    struct place bad[BADS];
 };
 struct job {
     struct plan plan;
     struct plan_stage stages[SIM_STAGES];
+    struct sched_prefer *wishes;
+    uint32_t n_wishes;
     bool submitted, ended, cancelled;
 };
 
@@ -87,11 +116,15 @@ struct xslot {
 struct executor {
     bool alive;
     uint32_t life, epoch;
-    uint64_t paused_until, last_in, last_out; /* streams keep their order */
+    uint32_t node;
+    uint32_t disk; /* counts how often all that it wrote was lost */
+    uint32_t link; /* number of its latest one */
+    bool broken;   /* that one is */
+    uint64_t paused_until, last_in, last_out; /* links keep their order */
     struct xslot *slots;
     /* what the driver believes */
     bool seen;
-    uint32_t seen_epoch;
+    uint32_t seen_epoch, seen_node;
     uint32_t *flush; /* per slot: times that its queue was void */
 };
 
@@ -102,11 +135,14 @@ enum msg_kind {
     MSG_KILL,    /* to an executor: slot, held, code */
     MSG_REVOKE,  /* to an executor: slot, held */
     MSG_RUN_END, /* in an executor: the head of a slot's queue ends with code */
-    MSG_RETURN,  /* an executor learns that it was declared dead */
+    MSG_RETURN,  /* an executor learns that its link is down */
     MSG_START,   /* from here on: the world's doing */
     MSG_CRASH,
     MSG_PAUSE,
+    MSG_BREAK,
+    MSG_NODE,
     MSG_LOSE,
+    MSG_STOP, /* somebody wants a task ended */
     MSG_JUMP,
 };
 struct msg {
@@ -114,7 +150,7 @@ struct msg {
     uint64_t read; /* EVENT DONE, RUN_END: what the attempt read */
     uint8_t kind, code;
     bool dies; /* RUN_END: with its runner */
-    uint32_t executor, slot, life, slot_life;
+    uint32_t executor, slot, life, slot_life, link, disk, node_disk;
     struct held held;
     struct sched_event ev;
 };
@@ -131,6 +167,8 @@ struct world {
     uint32_t n_heap, cap_heap;
     uint64_t seq;
     struct executor *executors;
+    uint32_t *node_disk; /* by node: counts how often its disk was lost */
+    struct fails app;    /* bad places only */
     struct stage stages[SIM_STAGES + SIM_JOBS];
     uint32_t n_stages;
     struct job jobs[SIM_JOBS];
@@ -138,7 +176,7 @@ struct world {
     uint32_t ends[5];    /* of jobs, by enum sched_why */
     uint32_t actions[16]; /* by enum sched_action_kind */
     uint32_t again;      /* accepts of a later generation */
-    uint64_t read; /* what the attempt read whose DONE is being handled */
+    const struct msg *from; /* the message that is being handled, NULL: none */
     char broken[256]; /* the invariant that doesn't hold, "" if all do */
     bool loud;
 };
@@ -151,17 +189,37 @@ struct stage *stage_by_id(struct world *w, uint32_t id);
 void world_run(struct world *w, uint64_t seed, uint8_t plant, bool loud);
 void world_fini(struct world *w);
 void world_step(struct world *w, const struct sched_event *ev);
+void world_push(struct world *w, struct msg m);
 void world_send(struct world *w, struct msg m, uint64_t delay);
-/* Carries out what the driver asks of an executor. */
-void world_launch(struct world *w, const struct sched_action *a);
-void world_kill(struct world *w, const struct sched_action *a);
-void world_revoke(struct world *w, const struct sched_action *a);
+uint64_t world_delay(struct world *w);
+/* True so often, while there are faults. */
+bool world_faulty(struct world *w, uint32_t per_million);
+/* cluster.c */
+void cluster_start(struct world *w, uint32_t executor);
+void cluster_handle(struct world *w, const struct msg *m);
+/* Carries out LAUNCH, KILL, REVOKE. */
+void cluster_order(struct world *w, const struct sched_action *a);
+/* All that the executor, the node has written is gone. */
+void cluster_wipe(struct world *w, uint32_t executor, uint32_t node);
+/* faults.c */
+void faults_plan(struct world *w);
+/* The executor's link breaks. */
+void faults_break(struct world *w, uint32_t executor);
+void faults_handle(struct world *w, const struct msg *m);
 /* check.c */
 void check_before(struct world *w, const struct sched_event *ev);
 void check_action(struct world *w, const struct sched_event *ev, const struct sched_action *a);
-/* Looks at everything: now and then. */
-void check_inside(struct world *w);
+void check_node_down(struct world *w, uint32_t node);
 void check_end(struct world *w);
 uint64_t check_read(struct world *w, const struct stage *st, bool *ret_all);
+struct task *check_task(struct world *w, uint32_t stage, uint32_t partition);
 void broken(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* places.c */
+void places_failed(struct world *w, struct stage *st, uint32_t partition, const struct task *t);
+void places_launch(struct world *w, const struct stage *st, const struct sched_action *a);
+void places_excluded(struct world *w, const struct sched_action *a);
+void places_readmitted(struct world *w, const struct sched_action *a);
+void places_forget(struct stage *st);
+/* inside.c: looks at everything in sched. */
+void inside_check(struct world *w);
 #endif

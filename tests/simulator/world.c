@@ -1,4 +1,4 @@
-/* world -- executors, the network between them and the driver, and what goes wrong. */
+/* world -- what is under way, what happens next, and the driver around sched. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,8 +13,8 @@ earlier(const struct msg *a, const struct msg *b)
     return a->at != b->at ? a->at < b->at : a->seq < b->seq;
 }
 
-static void
-push(struct world *w, struct msg m)
+void
+world_push(struct world *w, struct msg m)
 {
     if (w->n_heap == w->cap_heap) {
         w->cap_heap = w->cap_heap ? 2 * w->cap_heap : 64;
@@ -51,341 +51,19 @@ void
 world_send(struct world *w, struct msg m, uint64_t delay)
 {
     m.at = w->now + delay;
-    push(w, m);
+    world_push(w, m);
 }
 
-static uint64_t
-delay(struct world *w)
+uint64_t
+world_delay(struct world *w)
 {
     return w->story.delay ? rng_next(&w->rng) % w->story.delay : 0;
 }
 
-static bool
-faulty(struct world *w, uint32_t per_million)
+bool
+world_faulty(struct world *w, uint32_t per_million)
 {
     return per_million > 0 && w->now < w->story.faults_until && rng_chance(&w->rng, per_million);
-}
-
-/* From an executor to the driver. */
-static void
-tell(struct world *w, uint32_t executor, struct sched_event ev, uint64_t read)
-{
-    struct executor *x = &w->executors[executor];
-    struct msg m = { .kind = MSG_EVENT, .executor = executor, .life = x->life, .ev = ev, .read = read };
-
-    m.at = w->now + delay(w);
-    if (!w->story.reorder && m.at < x->last_out)
-        m.at = x->last_out;
-    x->last_out = m.at;
-    push(w, m);
-    if (faulty(w, w->story.duplicate)) {
-        w->faults++;
-        m.at += delay(w) * rng_below(&w->rng, 20);
-        push(w, m);
-    }
-}
-
-/* From the driver to an executor: a stream. */
-static void
-order(struct world *w, struct msg m)
-{
-    struct executor *x = &w->executors[m.executor];
-
-    m.at = w->now + delay(w);
-    if (m.at < x->last_in)
-        m.at = x->last_in;
-    x->last_in = m.at;
-    push(w, m);
-}
-
-void
-world_launch(struct world *w, const struct sched_action *a)
-{
-    order(w, (struct msg){ .kind = MSG_LAUNCH, .executor = a->executor, .slot = a->slot,
-                           .held = { a->stage, a->partition, a->attempt, a->epoch } });
-}
-
-void
-world_kill(struct world *w, const struct sched_action *a)
-{
-    order(w, (struct msg){ .kind = MSG_KILL, .executor = a->executor, .slot = a->slot, .code = a->code,
-                           .held = { a->stage, a->partition, a->attempt, a->epoch } });
-}
-
-void
-world_revoke(struct world *w, const struct sched_action *a)
-{
-    order(w, (struct msg){ .kind = MSG_REVOKE, .executor = a->executor, .slot = a->slot,
-                           .held = { a->stage, a->partition, a->attempt, a->epoch } });
-}
-
-/* ---- slots */
-static struct held *
-held(const struct xslot *sl, uint32_t k)
-{
-    return &sl->queue[(sl->head + k) % sl->cap];
-}
-
-static void
-enqueue(struct xslot *sl, struct held h)
-{
-    if (sl->n == sl->cap) {
-        uint32_t cap = sl->cap ? 2 * sl->cap : 4;
-        struct held *q = calloc(cap, sizeof *q);
-
-        for (uint32_t k = 0; k < sl->n; k++)
-            q[k] = *held(sl, k);
-        free(sl->queue);
-        sl->queue = q;
-        sl->cap = cap;
-        sl->head = 0;
-    }
-    *held(sl, sl->n++) = h;
-}
-
-/* The runner is gone, and what it held. */
-static void
-drop(struct xslot *sl)
-{
-    sl->life++;
-    sl->n = sl->head = 0;
-    sl->busy = false;
-}
-
-static struct sched_event
-event_of(const struct held *h, enum sched_event_kind kind, enum err_code code)
-{
-    return (struct sched_event){ .kind = (uint8_t)kind, .code = (uint8_t)code, .stage = h->stage,
-                                 .partition = h->partition, .attempt = h->attempt, .epoch = h->epoch };
-}
-
-static void
-runner_dies(struct world *w, uint32_t executor, uint32_t slot, struct held h, enum err_code code)
-{
-    struct sched_event ev = event_of(&h, SCHED_SLOT_DOWN, code);
-
-    ev.executor = executor;
-    ev.slot = slot;
-    ev.epoch = w->executors[executor].epoch;
-    ev.blame = w->story.local ? SCHED_BLAME_HEAD : SCHED_BLAME_TASK;
-    drop(&w->executors[executor].slots[slot]);
-    tell(w, executor, ev, 0);
-}
-
-/* A task can't read its input: which outputs are missing? */
-static void
-tell_missing(struct world *w, uint32_t executor, const struct stage *st)
-{
-    for (uint32_t i = 0; i < st->n_parents; i++) {
-        struct stage *p = &w->stages[st->parents[i]];
-
-        for (uint32_t k = 0; k < p->n && p->n_present < p->n; k++)
-            if (!p->tasks[k].present) {
-                tell(w, executor,
-                     (struct sched_event){ .kind = SCHED_OUTPUT_LOST, .stage = p->id, .partition = k,
-                                           .generation = p->tasks[k].generation },
-                     0);
-                if (rng_below(&w->rng, 2))
-                    break; /* it looks no further */
-            }
-    }
-}
-
-static bool
-is_poison(struct world *w, const struct held *h)
-{
-    struct rng r = { w->seed ^ ((uint64_t)h->stage << 40 | h->partition) };
-
-    return w->story.poison > 0 && rng_chance(&r, w->story.poison);
-}
-
-/* How the attempt will end.  False: never. */
-static bool
-draw_end(struct world *w, const struct held *h, struct msg *end)
-{
-    if (is_poison(w, h)) {
-        end->code = ERR_USER;
-        end->dies = rng_below(&w->rng, 2);
-    } else if (rng_chance(&w->rng, w->story.fatal)) {
-        end->code = ERR_INPUT;
-    } else if (faulty(w, w->story.fail)) {
-        end->code = rng_below(&w->rng, 2) ? ERR_IO : ERR_USER;
-    } else if (faulty(w, w->story.die)) {
-        end->code = rng_below(&w->rng, 4) ? ERR_USER : ERR_LOST;
-        end->dies = true;
-    } else if (faulty(w, w->story.lose)) {
-        end->code = ERR_LOST;
-    } else if (w->story.hangs && faulty(w, 10000)) {
-        w->faults++;
-        return false;
-    }
-    w->faults += end->code != ERR_NONE;
-    return true;
-}
-
-static void
-run_next(struct world *w, uint32_t executor, uint32_t slot)
-{
-    struct executor *x = &w->executors[executor];
-    struct xslot *sl = &x->slots[slot];
-    bool all;
-
-    if (sl->busy || sl->n == 0)
-        return;
-    sl->busy = true;
-    struct held h = *held(sl, 0);
-    struct msg end = { .kind = MSG_RUN_END, .executor = executor, .slot = slot, .life = x->life,
-                       .slot_life = sl->life, .held = h };
-    struct stage *st = stage_by_id(w, h.stage);
-    uint64_t time = st->duration / 2 + rng_next(&w->rng) % st->duration;
-
-    end.read = check_read(w, st, &all);
-    if (!all) {
-        tell_missing(w, executor, st);
-        end.code = ERR_LOST;
-        world_send(w, end, rng_next(&w->rng) % SIM_MS);
-        return;
-    }
-    if (draw_end(w, &h, &end))
-        world_send(w, end, rng_below(&w->rng, 100) == 0 ? 10 * time : time);
-}
-
-static void
-run_end(struct world *w, const struct msg *m)
-{
-    struct executor *x = &w->executors[m->executor];
-    struct xslot *sl = &x->slots[m->slot];
-
-    if (!x->alive || x->life != m->life || sl->life != m->slot_life)
-        return;
-    struct held h = *held(sl, 0);
-    if (m->dies) {
-        runner_dies(w, m->executor, m->slot, h, (enum err_code)m->code);
-        return;
-    }
-    struct stage *st = stage_by_id(w, h.stage);
-    struct sched_event ev = event_of(&h, SCHED_DONE, (enum err_code)m->code);
-    struct rng rows = { w->seed ^ ((uint64_t)h.stage << 32 | h.partition) };
-    ev.digest = st->unstable ? rng_next(&w->rng) : rng_next(&rows);
-    ev.rows = 1;
-    sl->head = (sl->head + 1) % sl->cap;
-    sl->n--;
-    sl->busy = false;
-    tell(w, m->executor, ev, m->read);
-    run_next(w, m->executor, m->slot);
-}
-
-static void
-launch_comes(struct world *w, const struct msg *m)
-{
-    struct executor *x = &w->executors[m->executor];
-
-    if (!x->alive || x->epoch != m->held.epoch)
-        return;
-    enqueue(&x->slots[m->slot], m->held);
-    run_next(w, m->executor, m->slot);
-}
-
-static void
-kill_comes(struct world *w, const struct msg *m)
-{
-    struct executor *x = &w->executors[m->executor];
-    struct xslot *sl = &x->slots[m->slot];
-
-    if (!x->alive || x->epoch != m->held.epoch)
-        return;
-    for (uint32_t k = 0; k < sl->n; k++)
-        if (!memcmp(held(sl, k), &m->held, sizeof m->held)) {
-            runner_dies(w, m->executor, m->slot, m->held, (enum err_code)m->code);
-            return;
-        }
-}
-
-/* Dropped if it has not begun. */
-static void
-revoke_comes(struct world *w, const struct msg *m)
-{
-    struct executor *x = &w->executors[m->executor];
-    struct xslot *sl = &x->slots[m->slot];
-    uint32_t k = 1;
-
-    if (!x->alive || x->epoch != m->held.epoch)
-        return;
-    while (k < sl->n && memcmp(held(sl, k), &m->held, sizeof m->held))
-        k++;
-    if (k >= sl->n)
-        return;
-    for (; k > 0; k--)
-        *held(sl, k) = *held(sl, k - 1);
-    sl->head = (sl->head + 1) % sl->cap;
-    sl->n--;
-    tell(w, m->executor, event_of(&m->held, SCHED_DONE, ERR_CANCELLED), 0);
-}
-
-/* ---- executors */
-static void
-start(struct world *w, uint32_t executor)
-{
-    struct executor *x = &w->executors[executor];
-
-    for (uint32_t k = 0; k < w->story.slots; k++)
-        drop(&x->slots[k]);
-    x->alive = true;
-    x->life++;
-    x->epoch = 0; /* until the driver has answered */
-    tell(w, executor,
-         (struct sched_event){ .kind = SCHED_EXECUTOR_UP, .executor = executor, .slots = w->story.slots }, 0);
-}
-
-static void
-crash(struct world *w, uint32_t executor)
-{
-    struct executor *x = &w->executors[executor];
-
-    if (!x->alive)
-        return;
-    w->faults++;
-    x->alive = false;
-    x->life++;
-    x->paused_until = 0;
-    if (x->epoch != 0)
-        world_send(w, (struct msg){ .kind = MSG_EVENT, .executor = executor,
-                                    .ev = { .kind = SCHED_EXECUTOR_DOWN, .executor = executor, .epoch = x->epoch } },
-                   rng_next(&w->rng) % (SIM_S / 2));
-    world_send(w, (struct msg){ .kind = MSG_START, .executor = executor }, rng_log(&w->rng, 1000, 5 * SIM_S));
-}
-
-/* The process stops and goes on later; the driver may have given it up meanwhile. */
-static void
-pause_it(struct world *w, uint32_t executor)
-{
-    struct executor *x = &w->executors[executor];
-    uint64_t time = rng_log(&w->rng, SIM_MS, 60 * SIM_S);
-
-    if (!x->alive || x->epoch == 0)
-        return;
-    w->faults++;
-    x->paused_until = w->now + time;
-    if (time > 3 * SIM_S || rng_below(&w->rng, 4) == 0)
-        world_send(w, (struct msg){ .kind = MSG_EVENT, .executor = executor,
-                                    .ev = { .kind = SCHED_EXECUTOR_DOWN, .executor = executor, .epoch = x->epoch } },
-                   rng_next(&w->rng) % (5 * SIM_S));
-}
-
-static void
-lose(struct world *w)
-{
-    for (int i = 0; i < 20; i++) {
-        struct stage *st = &w->stages[rng_below(&w->rng, w->n_stages)];
-        struct task *t = &st->tasks[rng_below(&w->rng, st->n)];
-
-        if (!st->shuffle || !t->present)
-            continue;
-        w->faults++;
-        t->present = false;
-        st->n_present--;
-        return;
-    }
 }
 
 /* ---- the driver */
@@ -402,8 +80,8 @@ print_event(struct world *w, const struct sched_event *ev)
     static const char *const kinds[] = { "", "SUBMIT", "CANCEL", "UP", "DOWN", "SLOT_DOWN", "DONE", "LOST", "TIMER",
                                          "NODE_DOWN", "STOP_STAGE", "STOP_TASK" };
 
-    printf("%14.6f %-9s job %u executor %u slot %u epoch %u task %u.%u attempt %u generation %u %s\n",
-           (double)w->now / 1e9, kinds[ev->kind], ev->job, ev->executor, ev->slot, ev->epoch, ev->stage,
+    printf("%14.6f %-9s job %u executor %u slot %u node %u epoch %u task %u.%u attempt %u generation %u %s\n",
+           (double)w->now / 1e9, kinds[ev->kind], ev->job, ev->executor, ev->slot, ev->node, ev->epoch, ev->stage,
            ev->partition, ev->attempt, ev->generation, ev->code ? err_code_name((enum err_code)ev->code) : "");
 }
 
@@ -413,8 +91,9 @@ print_action(const struct sched_action *a)
     static const char *const kinds[] = { "", "LAUNCH", "KILL", "ACCEPT", "DISCARD", "STAGE_END", "CHANGED",
                                          "JOB_END", "WAKE_AT", "GONE", "REVOKE", "EXCLUDED", "READMIT" };
 
-    printf("    -> %-9s job %u executor %u slot %u epoch %u task %u.%u attempt %u generation %u flags %u why %u %s\n",
-           kinds[a->kind], a->job, a->executor, a->slot, a->epoch, a->stage, a->partition, a->attempt,
+    printf("    -> %-9s job %u executor %u slot %u node %u epoch %u task %u.%u attempt %u generation %u flags %u "
+           "why %u %s\n",
+           kinds[a->kind], a->job, a->executor, a->slot, a->node, a->epoch, a->stage, a->partition, a->attempt,
            a->generation, a->flags, a->why, a->code ? err_code_name((enum err_code)a->code) : "");
 }
 
@@ -422,7 +101,10 @@ static void
 submit(struct world *w, uint32_t job, uint64_t in)
 {
     world_send(w, (struct msg){ .kind = MSG_EVENT, .ev = { .kind = SCHED_JOB_SUBMIT, .job = job,
-                                                           .plan = &w->jobs[job].plan } }, in);
+                                                           .plan = &w->jobs[job].plan,
+                                                           .prefer = w->jobs[job].wishes,
+                                                           .n_prefer = w->jobs[job].n_wishes } },
+               in);
 }
 
 /* What a job's end means for the rest. */
@@ -432,7 +114,7 @@ after_job_end(struct world *w, const struct sched_action *a)
     struct stage *st = stage_by_id(w, a->stage);
 
     if (w->story.chain && a->job + 1 < w->story.jobs)
-        submit(w, a->job + 1, delay(w));
+        submit(w, a->job + 1, world_delay(w));
     if (a->why == SCHED_TASK_FAILED || a->why == SCHED_TASK_LOST)
         st->tasks[a->partition - st->first].charged = 0;
 }
@@ -466,42 +148,51 @@ world_step(struct world *w, const struct sched_event *ev)
     for (uint32_t i = 0; i < out->n && !w->broken[0]; i++)
         if (out->v[i].kind == SCHED_JOB_END)
             after_job_end(w, &out->v[i]);
-    if (w->events % 64 == 0 || w->loud)
-        check_inside(w);
+    if (ev->kind == SCHED_NODE_DOWN)
+        check_node_down(w, ev->node);
+    if (w->loud || w->events % (w->story.tasks + w->story.executors * w->story.slots < 100 ? 1 : 64) == 0)
+        inside_check(w);
+}
+
+/* The executor says hello: is it on a link that still stands, and is that new? */
+static bool
+welcome(struct world *w, const struct msg *m)
+{
+    struct executor *x = &w->executors[m->executor];
+
+    if (!x->alive || x->link != m->link || x->broken || x->epoch != 0)
+        return false;
+    if (x->seen && w->story.no_service)
+        world_step(w, &(struct sched_event){ .kind = SCHED_EXECUTOR_DOWN, .executor = m->executor, .outputs = true });
+    return true;
+}
+
+/* The driver hangs up on executors of a lost node, should some be alive. */
+static void
+hang_up(struct world *w, uint32_t node)
+{
+    for (uint32_t i = 0; i < w->story.executors; i++)
+        if (w->executors[i].seen && w->executors[i].seen_node == node && w->executors[i].epoch != 0)
+            faults_break(w, i);
 }
 
 static void
 hear(struct world *w, const struct msg *m)
 {
-    struct executor *x = &w->executors[m->executor];
-
-    if (m->ev.kind == SCHED_EXECUTOR_UP && (!x->alive || x->life != m->life))
-        return; /* the connection is dead already */
-    if (m->ev.kind == SCHED_EXECUTOR_UP && x->epoch != 0)
-        return; /* a duplicate: the connection is known */
-    bool declared = m->ev.kind == SCHED_EXECUTOR_DOWN && x->seen && x->seen_epoch == m->ev.epoch;
-    w->read = m->read;
+    if (m->ev.kind == SCHED_EXECUTOR_UP && !welcome(w, m))
+        return;
+    if (m->ev.kind == SCHED_NODE_DOWN)
+        hang_up(w, m->ev.node);
+    w->from = m;
     world_step(w, &m->ev);
+    w->from = NULL;
     if (m->ev.kind == SCHED_EXECUTOR_UP)
-        x->epoch = x->seen_epoch;
-    if (declared && x->alive && x->epoch == m->ev.epoch) {
-        uint64_t wait = x->paused_until > w->now ? x->paused_until - w->now : 0;
-
-        world_send(w, (struct msg){ .kind = MSG_RETURN, .executor = m->executor, .life = x->life },
-                   wait + rng_log(&w->rng, 1000, SIM_S));
-    }
+        w->executors[m->executor].epoch = w->executors[m->executor].seen_epoch;
 }
 
 static void
 handle(struct world *w, struct msg *m)
 {
-    struct executor *x = &w->executors[m->executor];
-
-    if (m->kind >= MSG_LAUNCH && m->kind <= MSG_RETURN && w->now < x->paused_until) {
-        m->at = x->paused_until;
-        push(w, *m);
-        return;
-    }
     switch ((enum msg_kind)m->kind) {
     case MSG_EVENT:
         hear(w, m);
@@ -510,48 +201,17 @@ handle(struct world *w, struct msg *m)
         world_step(w, &(struct sched_event){ .kind = SCHED_TIMER });
         break;
     case MSG_LAUNCH:
-        launch_comes(w, m);
-        break;
     case MSG_KILL:
-        kill_comes(w, m);
-        break;
     case MSG_REVOKE:
-        revoke_comes(w, m);
-        break;
     case MSG_RUN_END:
-        run_end(w, m);
-        break;
     case MSG_RETURN:
-        if (x->alive && x->life == m->life)
-            start(w, m->executor);
-        break;
     case MSG_START:
-        start(w, m->executor);
+        cluster_handle(w, m);
         break;
-    case MSG_CRASH:
-        crash(w, m->executor);
-        break;
-    case MSG_PAUSE:
-        pause_it(w, m->executor);
-        break;
-    case MSG_LOSE:
-        lose(w);
-        break;
-    case MSG_JUMP:
-        w->faults++;
-        w->skew += rng_log(&w->rng, SIM_MS, 600 * SIM_S);
-        world_send(w, (struct msg){ .kind = MSG_TIMER }, 0);
+    default:
+        faults_handle(w, m);
         break;
     }
-}
-
-/* n of a kind, at random times while there are faults. */
-static void
-plan_faults(struct world *w, enum msg_kind kind, uint32_t n)
-{
-    while (n-- > 0)
-        world_send(w, (struct msg){ .kind = (uint8_t)kind, .executor = rng_below(&w->rng, w->story.executors) },
-                   rng_log(&w->rng, w->story.faults_until / 1000, w->story.faults_until));
 }
 
 static void
@@ -560,22 +220,17 @@ begin(struct world *w)
     const struct story *st = &w->story;
 
     w->executors = calloc(st->executors, sizeof *w->executors);
+    w->node_disk = calloc(st->nodes + 1, sizeof *w->node_disk);
     for (uint32_t i = 0; i < st->executors; i++) {
         w->executors[i].slots = calloc(st->slots, sizeof(struct xslot));
         w->executors[i].flush = calloc(st->slots, sizeof(uint32_t));
-        world_send(w, (struct msg){ .kind = MSG_START, .executor = i }, delay(w));
+        w->executors[i].node = st->nodes ? 1 + i % st->nodes : 0;
+        world_send(w, (struct msg){ .kind = MSG_START, .executor = i }, world_delay(w));
     }
     for (uint32_t i = 0; i < st->jobs; i++)
         if (i == 0 || !st->chain)
             submit(w, i, rng_log(&w->rng, 1, 10 * SIM_S));
-    for (uint32_t i = 0; i < st->cancels; i++)
-        world_send(w, (struct msg){ .kind = MSG_EVENT, .ev = { .kind = SCHED_JOB_CANCEL,
-                                                               .job = rng_below(&w->rng, st->jobs) } },
-                   rng_log(&w->rng, 1, 100 * SIM_S));
-    plan_faults(w, MSG_CRASH, st->crashes);
-    plan_faults(w, MSG_PAUSE, st->pauses);
-    plan_faults(w, MSG_LOSE, st->losses);
-    plan_faults(w, MSG_JUMP, st->jumps);
+    faults_plan(w);
 }
 
 void
@@ -608,8 +263,13 @@ world_fini(struct world *w)
         free(w->executors[i].slots);
         free(w->executors[i].flush);
     }
-    for (uint32_t i = 0; i < w->n_stages; i++)
+    for (uint32_t i = 0; i < w->n_stages; i++) {
         free(w->stages[i].tasks);
+        free(w->stages[i].fails);
+    }
+    for (uint32_t i = 0; i < w->story.jobs; i++)
+        free(w->jobs[i].wishes);
+    free(w->node_disk);
     free(w->executors);
     free(w->heap);
 }
