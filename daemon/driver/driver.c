@@ -322,6 +322,17 @@ driver__executor_down(struct driver *d, const struct remote *x, const struct err
 }
 
 void
+driver_executor_lost(struct driver *d, uint32_t executor, struct err *why)
+{
+    struct remote *x = driver__remote(d, executor);
+
+    if (x)
+        driver__drop(x, why);
+    else
+        err_free(why);
+}
+
+void
 driver_node_lost(struct driver *d, const char *worker)
 {
     for (uint32_t k = 1; k < d->n_nodes; k++) {

@@ -80,6 +80,8 @@ struct err *driver_new(struct loop *l, struct zygote *z, const struct driver_opt
 struct err *driver_run(struct driver *d, const char *app_id, unsigned slots) MUST_USE;
 /* Somebody calls who says that it is an executor; takes the link. */
 void driver_accept(struct driver *d, struct link *link);
+/* It is known to be dead, or won't come; whether its link knows or not.  Takes why. */
+void driver_executor_lost(struct driver *d, uint32_t executor, struct err *why);
 /* The outputs on that worker are gone, with or without its executors. */
 void driver_node_lost(struct driver *d, const char *worker);
 /* Cancels what runs: end is called with ERR_CANCELLED's exit code. */

@@ -15,6 +15,7 @@
 #include "event/event.h"
 #include "executor/executor.h"
 #include "flow/module.h"
+#include "net/bulk.h"
 #include "net/loop.h"
 #include "proto/proto.h"
 #include "rpc/rpc.h"
@@ -29,6 +30,7 @@ struct process {
     struct zygote *zygote;
     struct loop *loop;
     struct rpc *rpc;
+    struct bulk_client *bulk;
     struct executor *executor;
     struct event_json_sink json;
     struct event_sink log;
@@ -127,7 +129,11 @@ start(struct process *p)
         .end = on_end, .arg = p,
     };
     struct link *link;
+    struct bulk_client_opts bo = { .app = s->start->app_id, .tls = dial.tls };
     memcpy(o.secret, s->start->secret.data, sizeof o.secret);
+    memcpy(bo.secret, s->start->secret.data, sizeof bo.secret);
+    TRY(bulk_client_new(p->loop, &bo, &p->bulk));
+    o.fetch = (struct executor_fetch){ p->bulk, bulk_get, bulk_forget };
     TRY(rpc_dial(p->rpc, &dial, &link));
     return executor_attach(p->loop, p->zygote, &o, link, &p->executor);
 }
@@ -137,6 +143,7 @@ static void
 stop(struct process *p)
 {
     executor_free(p->executor);
+    bulk_client_free(p->bulk);
     rpc_free(p->rpc);
     zygote_stop(p->zygote);
     loop_free(p->loop);

@@ -1,80 +1,15 @@
-/* submit -- see submit.h: options, module, scratch, zygote; then one loop until the driver says it is over. */
+/* submit -- see submit.h: local mode, driver and executor in one loop. */
 #include "submit/submit.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/exe.h"
-#include "base/file.h"
-#include "driver/driver.h"
-#include "flow/module.h"
-#include "net/link.h"
-#include "net/loop.h"
+#include "executor/executor.h"
 #include "submit/handover.h"
-#include "submit/options.h"
 #include "submit/submit_priv.h"
-
-/* What a runner may hold besides records: code, stacks, buffers, the author's own allocations. */
-enum { RUNNER_SLACK = 64 << 20 };
-
-void
-submit__tell(struct submit *s, const char *what, const struct err *e)
-{
-    char *text = err_text(e);
-
-    submit__progress_clear(s);
-    fprintf(stderr, "%s: %s\n", what, text);
-    free(text);
-}
-
-static void
-on_say(void *arg, int level, const char *file, uint32_t line, const char *text)
-{
-    struct submit *s = arg;
-
-    if (level == TD_DEBUG && !s->o.verbose)
-        return;
-    if (s->o.progress == SUBMIT_PROGRESS_JSON) {
-        submit__said(s, level, text);
-        return;
-    }
-    submit__progress_clear(s);
-    if (level >= TD_WARN)
-        fprintf(stderr, "%s: ", level == TD_WARN ? "warning" : "error");
-    fprintf(stderr, "%s\n", text);
-    if (s->o.verbose && file[0])
-        fprintf(stderr, "  (said at %s:%u)\n", file, line);
-}
-
-static void
-on_end(void *arg, int status, struct err *e)
-{
-    struct submit *s = arg;
-
-    if (s->o.summary && s->driver)
-        submit__sample(s); /* while all runners are there: a short job was never sampled before */
-    s->status = status;
-    s->state = status == 0 ? "SUCCEEDED" : e && e->code == ERR_CANCELLED ? "CANCELLED" : "FAILED";
-    if (e && e->code != ERR_CANCELLED && s->o.progress == SUBMIT_PROGRESS_JSON) {
-        char *text = err_text(e);
-
-        EMIT(&s->events, log_error, .message = "the application failed", .err = text);
-        free(text);
-    } else if (e && e->code != ERR_CANCELLED) {
-        submit__tell(s, "error", e);
-    }
-    err_free(e);
-    loop_stop(s->loop);
-}
 
 /* The only one there is. */
 static void
@@ -89,242 +24,65 @@ on_executor_end(void *arg, struct err *why)
     err_free(why); /* the driver has heard of it, too */
 }
 
-static void
-on_signal(void *arg, int signo)
-{
-    struct submit *s = arg;
-
-    submit__progress_clear(s);
-    fprintf(stderr, "%s: stopping\n", signo == SIGINT ? "interrupted" : signo == SIGHUP ? "hung up" : "terminated");
-    driver_cancel(s->driver, 128 + signo);
-}
-
-/* ---- scratch */
-
-/* A folder of our own in taskd.local.dir: the zygote is told its name first, so that no kill leaves it behind. */
-static struct err *
-scratch_make(struct submit *s)
-{
-    const char *dir = conf_str(s->o.conf, CONF_LOCAL_DIR);
-    char *cwd = NULL;
-
-    if (!dir[0])
-        dir = getenv("TMPDIR") && getenv("TMPDIR")[0] ? getenv("TMPDIR") : "/tmp";
-    if (dir[0] != '/' && !(cwd = getcwd(NULL, 0)))
-        return err_errno(errno, "finding the current directory");
-    s->scratch = arena_printf(&s->a, "%s%s%s/taskd-%u-%d-%llx", cwd ? cwd : "", cwd ? "/" : "", dir, (unsigned)getuid(),
-                              (int)getpid(), (unsigned long long)clock_wall_ns());
-    free(cwd);
-    TRY(zygote_register(s->zygote, s->scratch));
-    if (mkdir(s->scratch, 0700) == 0)
-        return NULL;
-    struct err *e = err_hint(err_errno(errno, "making scratch directory \"%s\"", s->scratch),
-                             "Name another place with --conf taskd.local.dir=DIR.");
-    err_free(zygote_unregister(s->zygote, s->scratch));
-    s->scratch = NULL;
-    return e;
-}
-
-static void
-raise_descriptors(void)
-{
-    struct rlimit r;
-
-    if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
-        r.rlim_cur = r.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &r);
-    }
-}
-
-/* ---- run */
-
 static struct err *
 start(struct submit *s)
 {
-    const char *runner, *symbolise = NULL;
-    struct conf *c = s->o.conf;
-    uint64_t memory = conf_bytes(c, CONF_EXECUTOR_MEMORY);
-    uint64_t records = (uint64_t)((double)memory * conf_fraction(c, CONF_MEMORY_FRACTION));
     struct link *to_executor, *to_driver;
-
-    TRY(exe_libexec(&s->a, "taskd-runner", &runner));
-    err_free(exe_libexec(&s->a, "taskd-symbolise", &symbolise)); /* without it: numbers for names */
-    TRY(zygote_start(runner, &s->zygote));
-    TRY(scratch_make(s));
-    TRY(loop_new(&s->loop));
-    TRY(loop_signal(s->loop, SIGINT, on_signal, s));
-    TRY(loop_signal(s->loop, SIGTERM, on_signal, s));
-    TRY(loop_signal(s->loop, SIGHUP, on_signal, s));
-    TRY(submit__events_open(s));
-    s->app_id = arena_printf(&s->a, "local-%llu-%d", (unsigned long long)(clock_wall_ns() / 1000000u), (int)getpid());
-    struct driver_opts o = {
-        .conf = c,
-        .main = {
-            .module_fd = s->module.fd,
-            .module_name = s->module.info.name,
-            .symbolise = symbolise,
-            .budget = records / s->o.slots,
-            .data_limit = memory + RUNNER_SLACK,
-            .argc = s->o.n_args,
-            .argv = s->o.args,
-        },
-        .host = "localhost",
-        .dir = s->scratch,
-        .bulk = "",
-        .scratch = s->scratch,
-        .memory = records,
-        .data_limit = memory + RUNNER_SLACK,
-        .events = s->events.put ? &s->events : NULL,
-        .parallelism = (uint32_t)conf_int(c, CONF_DEFAULT_PARALLELISM),
-        .split_bytes = conf_bytes(c, CONF_MAX_PARTITION_BYTES),
-        .max_failures = (uint32_t)conf_int(c, CONF_TASK_MAX_FAILURES),
-        .task_timeout_ns = conf_ns(c, CONF_TASK_TIMEOUT),
-        .say = on_say, .lost = on_executor_lost, .end = on_end, .arg = s,
-        .items = &s->items,
-    };
+    struct driver_opts o = { .host = "localhost", .dir = s->scratch, .bulk = "", .scratch = s->scratch,
+                             .lost = on_executor_lost, .arg = s };
     struct executor_opts x = {
         .slots = s->o.slots,
         .host = o.host, .bulk = "", .worker = "",
         .dir = s->scratch, .scratch = s->scratch,
         .module_fd = s->module.fd,
         .module_name = s->module.info.name,
-        .symbolise = symbolise,
+        .symbolise = s->symbolise,
         .end = on_executor_end, .arg = s,
     };
-#ifdef __SANITIZE_ADDRESS__
-    o.data_limit = o.main.data_limit = 0; /* its shadow alone is terabytes of address space */
-#endif
-    if (getrandom(o.secret, sizeof o.secret, 0) != sizeof o.secret)
-        return err_errno(errno, "making the application's secret");
-    memcpy(x.secret, o.secret, sizeof x.secret);
-    TRY(driver_new(s->loop, s->zygote, &o, &s->driver));
+
+    memcpy(o.secret, s->secret, sizeof o.secret);
+    memcpy(x.secret, s->secret, sizeof x.secret);
+    s->app_id = arena_printf(&s->a, "local-%llu-%d", (unsigned long long)(clock_wall_ns() / 1000000u), (int)getpid());
+    TRY(submit__driver(s, &o));
     TRY(driver_run(s->driver, s->app_id, s->o.slots));
     TRY(link_pair(s->loop, &to_executor, &to_driver));
     driver_accept(s->driver, to_executor);
-    TRY(executor_attach(s->loop, s->zygote, &x, to_driver, &s->executor));
-    submit__progress_start(s);
-    return NULL;
-}
-
-static struct err *
-module(struct submit *s)
-{
-    struct module_profile host;
-
-    s->module.fd = -1;
-    TRY(module_read(s->o.module, &s->a, &s->module));
-    module_profile_host(&host);
-    TRY(module_check(&s->module.info, &host));
-    return module_list(&s->module.info, &s->a, &s->items);
+    return executor_attach(s->loop, s->zygote, &x, to_driver, &s->executor);
 }
 
 static void
 stop(struct submit *s)
 {
-    submit__progress_stop(s);
     executor_free(s->executor);
     driver_free(s->driver);
-    if (s->scratch) {
-        err_free(file_remove_tree(s->scratch));
-        err_free(zygote_unregister(s->zygote, s->scratch));
-    }
-    zygote_stop(s->zygote);
-    submit__events_close(s);
-    loop_free(s->loop);
-    module_fini(&s->module);
 }
 
-static void
-print_conf(const struct submit *s)
+static unsigned
+pids(const struct submit *s, int *ret, unsigned n)
 {
-    for (size_t i = 0; i < conf_count(s->o.conf); i++) {
-        struct conf_item it = conf_item(s->o.conf, i);
-
-        if (s->o.dry_run || strcmp(it.origin, "built-in"))
-            fprintf(stderr, "  %s = %s  (%s)\n", it.name, it.value, it.origin);
-    }
+    return s->executor ? executor_pids(s->executor, ret, n) : 0;
 }
 
-static void
-print_what(const struct submit *s)
-{
-    fprintf(stderr, "application %s: %s", s->o.app_name, conf_str(s->o.conf, CONF_MASTER));
-    if (s->o.master.kind == SUBMIT_LOCAL)
-        fprintf(stderr, ", %u runner%s", s->o.slots, s->o.slots == 1 ? "" : "s");
-    fprintf(stderr, ", module %s (sha256 %.16s...)\n", s->module.info.name, s->module.sha256_hex);
-    print_conf(s);
-}
-
-static int
-fail(struct submit *s, struct err *e)
-{
-    int status = err_code_exit(e->code);
-
-    submit__tell(s, "taskd-submit", e);
-    err_free(e);
-    return status;
-}
-
-static int
-run(struct submit *s)
-{
-    s->began = clock_mono_ns();
-    struct err *e = submit__summary_open(s);
-    if (!e)
-        e = module(s);
-    if (!e && (s->o.verbose || s->o.dry_run))
-        print_what(s);
-    if (!e && s->o.dry_run) {
-        module_fini(&s->module);
-        return 0;
-    }
-    if (!e)
-        e = start(s);
-    if (!e)
-        e = loop_run(s->loop);
-    if (e) {
-        s->status = fail(s, e);
-        s->state = "FAILED";
-    }
-    if (s->driver) {
-        driver_totals(s->driver, &s->totals);
-        driver_accumulators(s->driver, &s->accumulators);
-    }
-    stop(s);
-    if (s->summary_fd >= 0) {
-        e = submit__summary(s);
-        if (e)
-            s->status = s->status ? s->status : fail(s, e);
-    }
-    return s->status;
-}
+static const struct submit_how local = { "taskd-submit", start, stop, pids };
 
 int
 submit_main(int argc, char **argv, char **envp)
 {
-    struct submit s = { .module = { .fd = -1 }, .summary_fd = -1 };
-    struct buf b = { 0 };
+    struct submit s = { .how = &local, .module = { .fd = -1 }, .summary_fd = -1 };
     struct err *e;
-    int status;
+    int status = 0;
 
-    raise_descriptors();
+    submit__raise_descriptors();
     signal(SIGPIPE, SIG_IGN);
     e = submit_options_parse(argc, argv, envp, &s.a, &s.o);
-    if (e) {
-        status = fail(&s, e);
-    } else if (s.o.action == SUBMIT_HELP) {
-        submit_options_help(&b);
-        fwrite(b.p, 1, b.n, stdout);
-        status = 0;
-    } else if (s.o.action == SUBMIT_VERSION) {
-        printf("taskd %s, module ABI %d.%d\n", PACKAGE_VERSION, TD_ABI_MAJOR, TD_ABI_MINOR);
-        status = 0;
-    } else if (submit_handover_to(&s.o)) {
-        status = fail(&s, submit_handover(submit_handover_to(&s.o), argv));
-    } else {
-        status = run(&s);
-    }
-    buf_fini(&b);
+    if (e)
+        status = submit__fail(&s, e);
+    else if (s.o.action == SUBMIT_HELP || s.o.action == SUBMIT_VERSION)
+        submit__print(s.o.action);
+    else if (submit_handover_to(&s.o))
+        status = submit__fail(&s, submit_handover(submit_handover_to(&s.o), argv));
+    else
+        status = submit__run(&s);
     buf_fini(&s.accumulators);
     arena_fini(&s.a);
     return status;

@@ -1,23 +1,36 @@
-/* submit_priv -- what submit.c (the run), progress.c (what people see) and summary.c (what machines read) share. */
+/* submit_priv -- what run.c (one application), submit.c and cluster.c (where its executors are), progress.c (what people see) and summary.c (what machines read) share. */
 #ifndef SUBMIT_PRIV_H
 #define SUBMIT_PRIV_H
 #include "base/arena.h"
 #include "driver/driver.h"
-#include "executor/executor.h"
 #include "flow/module.h"
 #include "net/loop.h"
 #include "submit/options.h"
 
+struct submit;
+struct executor;
+/* Where executors come from: in this process (submit.c) or from a cluster (cluster.c). */
+struct submit_how {
+    const char *who;                        /* before sentences */
+    struct err *(*start)(struct submit *s); /* zygote, scratch, loop and events are there; makes the driver */
+    void (*stop)(struct submit *s);         /* frees the driver and what start made, however far that got */
+    unsigned (*pids)(const struct submit *s, int *ret, unsigned n); /* of runners, but main's */
+};
 struct submit {
+    const struct submit_how *how;
     struct arena a;
     struct submit_options o;
     struct module module;
     struct module_list items;
     struct zygote *zygote;
+    const char *symbolise;          /* or NULL */
     char *scratch;
+    bool scratch_ours;              /* to be removed */
+    unsigned char secret[DRIVER_SECRET]; /* the application's */
     struct loop *loop;
     struct driver *driver;
     struct executor *executor; /* local mode */
+    struct cluster_run *cluster; /* the other */
     char *app_id;
     int status;
     const char *state; /* NULL: nothing was started */
@@ -35,6 +48,15 @@ struct submit {
     struct event_json_sink json;
 };
 
+/* run.c */
+/* The whole run: returns the exit status. */
+int submit__run(struct submit *s);
+/* Tells, frees, and gives the exit status. */
+int submit__fail(struct submit *s, struct err *e);
+/* Makes s->driver: where has host, scratch, secret, up, lost, arg; the rest comes from the options. */
+struct err *submit__driver(struct submit *s, const struct driver_opts *where) MUST_USE;
+void submit__raise_descriptors(void);
+void submit__print(enum submit_action action);
 void submit__tell(struct submit *s, const char *what, const struct err *e);
 void submit__progress_start(struct submit *s);
 void submit__progress_stop(struct submit *s);

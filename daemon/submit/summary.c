@@ -40,7 +40,7 @@ submit__sample(struct submit *s)
 {
     int pids[1026];
     uint64_t sum = pss((int)getpid());
-    unsigned n = s->executor ? executor_pids(s->executor, pids, 1025) : 0;
+    unsigned n = s->how->pids(s, pids, 1025);
 
     pids[n] = driver_main_pid(s->driver);
     n += pids[n] != 0;
