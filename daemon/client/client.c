@@ -74,7 +74,7 @@ client__fail(struct client *c, struct err *e)
 void
 client__send(struct client *c, const Taskd__Item *item)
 {
-    conn_send(c->conn, item);
+    uplink_send(c->conn, item);
 }
 
 void
@@ -248,19 +248,21 @@ struct client *
 client_new(struct loop *l, const struct client_opts *o)
 {
     struct client *c = calloc(1, sizeof *c);
-    struct conn_opts conn = o->conn;
+    struct uplink_opts conn = o->conn;
 
     if (!c)
         abort();
     c->o = *o;
     c->loop = l;
     c->id = o->id;
+    conn.role = "client";
+    conn.host = "";
     conn.up = on_up;
     conn.item = on_item;
     conn.down = on_down;
     conn.failed = on_failed;
     conn.arg = c;
-    c->conn = conn_new(l, &conn);
+    c->conn = uplink_new(l, &conn);
     return c;
 }
 
@@ -276,7 +278,7 @@ client_free(struct client *c)
     if (!c)
         return;
     loop_timer_stop(c->loop, &c->look);
-    conn_free(c->conn);
+    uplink_free(c->conn);
     free(c->put);
     free(c->waiting);
     arena_fini(&c->a);

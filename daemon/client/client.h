@@ -8,7 +8,7 @@
  */
 #ifndef CLIENT_CLIENT_H
 #define CLIENT_CLIENT_H
-#include "client/conn.h"
+#include "uplink/uplink.h"
 #include "flow/module.h"
 #include "submit/options.h"
 
@@ -34,7 +34,7 @@ struct client_opts {
     const struct client_blob *blobs;     /* SUBMIT: the module first */
     size_t n_blobs;
     uint64_t look_ns;                    /* SUBMIT, WAIT: how often to look why nothing happens; 0: 1 s */
-    struct conn_opts conn;               /* but the calls and their arg */
+    struct uplink_opts conn;               /* but the calls and their arg */
 };
 struct client;
 /* Stops the loop when it is over.  o and what it names must live as long. */

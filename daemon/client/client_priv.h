@@ -14,7 +14,7 @@ struct client {
     struct client_opts o;
     struct loop *loop;
     struct arena a;
-    struct conn *conn;
+    struct uplink *conn;
     bool over;
     int status;
     const char *id;         /* what it is about: the line's, or what the master called the submission */
