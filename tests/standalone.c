@@ -245,7 +245,7 @@ it_registers_again(void)
     begin(&r, "taskd://a");
     end(&r);
     EQ_U64(r.dials, 2);
-    HAS("app [app-1] n max 8 at h:1 blobs 1:job.so executors 3 1\nwant 3\n");
+    HAS("app [app-1] n max 8 at h:1 blobs 1:job.so executors 1 3\nwant 3\n");
     char *second = strstr(strstr(r.log.p, "granted 1"), "want 3");
     CU_ASSERT(second && !strstr(second, "granted 1") && !strstr(second, "granted 3") && !strstr(second, "ready"));
     buf_fini(&r.log);
