@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -333,6 +334,63 @@ no_program(void)
     rig_fini(&r);
 }
 
+/* A worker in a process of its own, which says which children it has. */
+static void
+doomed(int say)
+{
+    static const char *const kinds[] = { "stay", "deaf", "stopped" };
+    struct rig r;
+    struct rig_state s;
+
+    rig_init(&r);
+    rig_worker(&r);
+    for (uint32_t i = 0; i < 3; i++) {
+        rig_executor(&r, "app-1", i + 1, kinds[i], NULL, 0);
+        phases(&r, "app-1", i + 1, &s);
+        if (write(say, &s.pid, sizeof s.pid) != sizeof s.pid)
+            _exit(1);
+    }
+    if (write(say, r.top, sizeof r.top) != sizeof r.top)
+        _exit(1);
+    for (;;)
+        err_free(loop_run(r.l));
+}
+
+static void
+dies_with_worker(void)
+{
+    struct rig r;
+    pid_t pid[3];
+    char top[sizeof r.top];
+    int p[2];
+
+    CU_ASSERT_FATAL(pipe(p) == 0);
+    pid_t worker = fork();
+    if (worker == 0)
+        doomed(p[1]);
+    close(p[1]);
+    for (int i = 0; i < 3; i++)
+        EQ_U64(read(p[0], &pid[i], sizeof *pid), sizeof *pid);
+    EQ_U64(read(p[0], top, sizeof top), sizeof top);
+    close(p[0]);
+    rig_init(&r);
+    uint64_t began = clock_mono_ns();
+    kill(worker, SIGKILL);
+    for (int i = 0; i < 3; i++) {
+        watched = pid[i];
+        rig_until(&r, is_gone);
+    }
+    CU_ASSERT(clock_mono_ns() - began < UINT64_C(3000000000));
+    EQ_U64(waitpid(worker, NULL, 0), worker);
+    /* in its folder the next one finds the scratch of three, and removes it */
+    snprintf(r.dir, sizeof r.dir, "%s/work", top);
+    CU_ASSERT(rig_there(&r, "app-1/executor-1/scratch"));
+    rig_worker(&r);
+    CU_ASSERT(!rig_there(&r, "app-1/executor-1/scratch") && rig_there(&r, "app-1/secret"));
+    rig_fini(&r);
+    NO_ERR(file_remove_tree(top));
+}
+
 /* ---- drivers */
 
 static bool
@@ -556,6 +614,7 @@ main(int argc, char **argv)
         { "child.cannot_start", cannot_start },
         { "child.has_no_program", no_program },
         { "child.all_end", stops },
+        { "child.dies_with_worker", dies_with_worker },
         { "driver.output", driver_output },
         { "driver.is_given", driver_given },
         { "place.serves_blocks", serves_blocks },
