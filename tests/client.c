@@ -31,6 +31,8 @@ struct master {
     const char *out;              /* what the application prints */
     uint64_t lag;                 /* Output begins that many bytes before what was asked for */
     bool hold_end;                /* the application goes on */
+    bool over;
+    bool again;                   /* it is started again after its output; that begins anew */
     unsigned status;
     const char *state;
     struct client *client;
@@ -105,9 +107,9 @@ say_status(struct master *m, const Taskd__StatusRequest *r)
     w.worker = "w1", w.host = "b", w.alive = true, w.profile = &p;
     w.cores = 4, w.cores_used = 1, w.memory = 8ull << 30, w.memory_used = 1 << 30;
     a.app_id = "app-1", a.name = "a\nname", a.state = m->statuses < 3 ? "RUNNING" : "FAILED", a.cores = 2, a.executors = 1;
-    a.began_ms = 1000, a.ended_ms = m->statuses < 3 ? 0 : 3000, a.exit_status = m->statuses < 3 ? 0 : 3;
+    a.driver = "10.0.0.1:41234", a.began_ms = 1000, a.ended_ms = m->statuses < 3 ? 0 : 3000, a.exit_status = m->statuses < 3 ? 0 : 3;
     d.driver = "driver-1", d.name = "job", d.state = "RUNNING", d.worker = "w1", d.tries = 1;
-    if (!*r->id || m->items < 3) {
+    if (!*r->id || !strcmp(r->id, "w1")) {
         s.worker = ws;
         s.n_worker = 1;
     }
@@ -119,7 +121,9 @@ say_status(struct master *m, const Taskd__StatusRequest *r)
         s.driver = ds;
         s.n_driver = 1;
     }
-    if (m->hold_end)
+    if (m->over)
+        d.state = (char *)m->state, d.why = "because";
+    else if (m->hold_end)
         d.state = "WAITING", d.why = "asked 4 cores; largest free 2/4 on host b";
     SAY(m, STATUS, status, &s);
 }
@@ -129,6 +133,7 @@ say_end(struct master *m)
 {
     Taskd__Output o = TASKD__OUTPUT__INIT;
 
+    m->over = true;
     o.driver = "driver-1";
     o.end = true;
     o.exit_status = m->status;
@@ -151,8 +156,13 @@ on_follow(struct master *m, const Taskd__Follow *f)
         o.data = PROTO_BYTES(m->out + at, n - at);
         SAY(m, OUTPUT, output, &o);
     }
+    if (m->again) {
+        o.at = 0;
+        o.data = PROTO_BYTES(m->out, n);
+        SAY(m, OUTPUT, output, &o);
+    }
     o.err = true;
-    o.at = f->err_at ? 0 : 0;
+    o.at = 0;
     o.data = PROTO_BYTES("oops\n", 5);
     SAY(m, OUTPUT, output, &o);
     if (m->signal_at_follow)
@@ -435,6 +445,19 @@ output_goes_on_where_it_ended(void)
 }
 
 static void
+a_second_try_prints_again(void)
+{
+    struct rig r;
+
+    begin(&r, CLIENT_SUBMIT, NULL);
+    r.m.have = BLOB_SIZE;
+    r.m.again = true;
+    EQ_U64(run(&r), 0);
+    EQ_STR(r.out, "one\ntwo\none\ntwo\n");
+    end(&r);
+}
+
+static void
 masters_that_are_none(void)
 {
     struct rig r;
@@ -487,7 +510,7 @@ interrupts(void)
     EQ_U64(run(&r), 130);
     HAS(r.m.log.p, "kill driver-1\n");
     HAS(r.err, "taskd: interrupted: ending driver-1 (once more to leave)\n");
-    HAS(r.err, "taskd: driver-1 was killed\n");
+    HAS(r.err, "taskd: driver-1 was killed: because\n");
     end(&r);
     begin(&r, CLIENT_SUBMIT, NULL);
     r.m.hold_end = true;
@@ -510,6 +533,7 @@ a_killed_job_failed(void)
     r.m.state = "FAILED";
     r.m.status = 137;
     EQ_U64(run(&r), 137);
+    HAS(r.err, "oops\ntaskd: driver-1 failed: because\n");
     end(&r);
 }
 
@@ -538,7 +562,12 @@ tables_and_json(void)
     end(&r);
     begin(&r, CLIENT_STATUS, "app-9");
     EQ_U64(run(&r), 1);
-    EQ_STR(r.err, "taskd: there is no application or submission \"app-9\"\nhint: `taskd list` shows them.\n");
+    EQ_STR(r.err, "taskd: there is no application, submission or worker \"app-9\"\nhint: `taskd list` shows them.\n");
+    end(&r);
+    begin(&r, CLIENT_STATUS, "w1");
+    EQ_U64(run(&r), 0);
+    HAS(r.out, "worker       w1\nhost         b\nstate        ALIVE\ncores        1 of 4 in use\n");
+    HAS(r.out, "can run      x86-64 x86-64-v4, glibc 2.36\n");
     end(&r);
 }
 
@@ -620,6 +649,7 @@ static const struct unit_test tests[] = {
     { "client.what_is_there_is_not_sent", what_is_there_is_not_sent },
     { "client.a_broken_link_costs_nothing", a_broken_link_costs_nothing },
     { "client.output_goes_on_where_it_ended", output_goes_on_where_it_ended },
+    { "client.a_second_try_prints_again", a_second_try_prints_again },
     { "client.masters_that_are_none", masters_that_are_none },
     { "client.the_node_is_named", the_node_is_named },
     { "client.interrupts", interrupts },

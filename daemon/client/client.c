@@ -117,6 +117,10 @@ on_down(void *arg, const struct err *why)
 
     (void)why; /* on_failed() says it, if it lasts */
     loop_timer_stop(c->loop, &c->look);
+    if (c->ended) {
+        client__over(c, c->end_status);
+        return;
+    }
     if ((c->following || c->o.verb == CLIENT_SUBMIT) && !c->away) {
         c->away = true;
         client__say(c, "the master is away%s%s, trying again", c->id ? "; " : "", c->id ? c->id : "");
@@ -149,6 +153,22 @@ is_driver(const Taskd__Status *s, const char *id)
     return false;
 }
 
+static bool
+is_worker(const Taskd__Status *s, const char *id)
+{
+    for (size_t i = 0; i < s->n_worker; i++)
+        if (!strcmp(s->worker[i]->worker, id))
+            return true;
+    return false;
+}
+
+/* Of an application in client mode "driver" is an address. */
+static bool
+is_submission(const char *driver)
+{
+    return *driver && !strchr(driver, ':');
+}
+
 static void
 on_look(void *arg)
 {
@@ -163,7 +183,7 @@ resolve(struct client *c, const Taskd__Status *s)
 {
     const Taskd__AppStatus *app = app_of(s, c->id);
 
-    if (app && *app->driver) {
+    if (app && is_submission(app->driver)) {
         c->id = arena_strdup(&c->a, app->driver);
     } else if (app && c->o.verb == CLIENT_LOGS) {
         client__fail(c, err_hint(err_new(ERR_INPUT, "%s was submitted in client mode, its output is not here", c->id),
@@ -193,8 +213,8 @@ on_status(struct client *c, const Taskd__Status *s)
         client__over(c, c->status);
         break;
     case CLIENT_STATUS:
-        if (!app_of(s, c->id) && !is_driver(s, c->id)) {
-            client__fail(c, err_hint(err_new(ERR_INPUT, "there is no application or submission \"%s\"", c->id),
+        if (!app_of(s, c->id) && !is_driver(s, c->id) && !is_worker(s, c->id)) {
+            client__fail(c, err_hint(err_new(ERR_INPUT, "there is no application, submission or worker \"%s\"", c->id),
                                      "`taskd list` shows them."));
             break;
         }

@@ -25,7 +25,10 @@ struct client {
     /* follow.c */
     bool following, quiet;  /* quiet: only the end counts */
     uint64_t out_at, err_at; /* printed so far */
+    uint64_t seen[2];       /* where the last pieces of this connection ended; UINT64_MAX: none came yet */
     int killing;            /* the signal that asked for it, or 0 */
+    bool ended;             /* only the reason is still asked for */
+    int end_status;
     bool away;              /* said that the master is away */
     char *waiting;          /* what was said last of why it waits; heap */
     struct loop_timer look;

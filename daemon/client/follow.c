@@ -29,6 +29,7 @@ client__follow(struct client *c, bool wait)
     Taskd__Follow f = TASKD__FOLLOW__INIT;
 
     c->following = true;
+    c->seen[0] = c->seen[1] = UINT64_MAX;
     f.driver = (char *)c->id;
     f.out_at = c->out_at;
     f.err_at = c->err_at;
@@ -52,14 +53,18 @@ client__ask_kill(struct client *c)
     client__send(c, &item);
 }
 
-/* What is before *at was printed already; what is missing is said. */
+/* What is before *at was printed already; what is missing is said.  A master says nothing twice on one connection: if
+ * it goes back, the driver was started again, and its output begins anew. */
 static void
 print(struct client *c, const Taskd__Output *o)
 {
-    uint64_t *at = o->err ? &c->err_at : &c->out_at;
+    uint64_t *at = o->err ? &c->err_at : &c->out_at, *seen = &c->seen[o->err];
     uint64_t end = o->at + o->data.len;
     size_t skip;
 
+    if (*seen != UINT64_MAX && o->at < *seen)
+        *at = o->at;
+    *seen = end;
     if (end <= *at)
         return;
     if (o->at > *at && !c->quiet)
@@ -86,10 +91,13 @@ on_end(struct client *c, const Taskd__Output *o)
         status = 128 + c->killing;
     else if (!finished && !status)
         status = 1;
-    if (!finished && *o->state && !c->quiet)
-        client__say(c, "%s %s%s", c->id, !strcmp(o->state, "KILLED") ? "was killed" : "ended: ",
-                    !strcmp(o->state, "KILLED") ? "" : o->state);
-    client__over(c, status);
+    if (finished || c->quiet) {
+        client__over(c, status);
+        return;
+    }
+    c->ended = true;
+    c->end_status = status;
+    client__ask_status(c, c->id);
 }
 
 static const Taskd__DriverStatus *
@@ -101,12 +109,27 @@ driver_of(const Taskd__Status *s, const char *id)
     return NULL;
 }
 
+/* It did not end well: in which way, and why. */
+static void
+say_end(struct client *c, const Taskd__DriverStatus *d)
+{
+    const char *how = !strcmp(d->state, "KILLED") ? "was killed" : !strcmp(d->state, "LOST") ? "was lost" : "failed";
+
+    client__say(c, "%s %s%s%s", c->id, how, *d->why ? ": " : "", d->why);
+}
+
 /* Says why it waits, each reason once; looks again until it runs. */
 static void
 on_status(struct client *c, const Taskd__Status *s)
 {
     const Taskd__DriverStatus *d = driver_of(s, c->id);
 
+    if (c->ended) {
+        if (d)
+            say_end(c, d);
+        client__over(c, c->end_status);
+        return;
+    }
     if (d && *d->why && !c->quiet && (!c->waiting || strcmp(c->waiting, d->why))) {
         free(c->waiting);
         c->waiting = strdup(d->why);

@@ -8,7 +8,7 @@ static const struct verb_row {
     const char *name, *usage, *doc;
 } verbs[] = {
     [CLIENT_LIST] = { "list", "taskd list [options]", "Lists the workers, applications and submissions of a cluster." },
-    [CLIENT_STATUS] = { "status", "taskd status [options] ID", "Says how an application or submission is." },
+    [CLIENT_STATUS] = { "status", "taskd status [options] ID", "Says how an application, submission or worker is." },
     [CLIENT_WAIT] = { "wait", "taskd wait [options] ID",
                       "Waits until an application or submission has ended; the exit status is its." },
     [CLIENT_LOGS] = { "logs", "taskd logs [options] [-f] ID",

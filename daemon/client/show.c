@@ -289,7 +289,20 @@ put_app_lines(struct buf *b, struct arena *a, const Taskd__AppStatus *p)
     line(b, "took", took(a, p->began_ms, p->ended_ms));
     if (p->ended_ms)
         line(b, "exit status", arena_printf(a, "%u", p->exit_status));
-    line(b, "submission", plain(a, p->driver));
+    line(b, strchr(p->driver, ':') ? "driver" : "submission", plain(a, p->driver));
+}
+
+static void
+put_worker_lines(struct buf *b, struct arena *a, const Taskd__WorkerStatus *w)
+{
+    line(b, "worker", plain(a, w->worker));
+    line(b, "host", plain(a, w->host));
+    line(b, "state", w->alive ? "ALIVE" : "SILENT");
+    line(b, "cores", arena_printf(a, "%u of %u in use", w->cores_used, w->cores));
+    line(b, "memory", arena_printf(a, "%s of %s in use", size(a, w->memory_used), size(a, w->memory)));
+    if (w->profile)
+        line(b, "can run", arena_printf(a, "%s %s, glibc %s", plain(a, w->profile->machine), plain(a, w->profile->isa),
+                                        plain(a, w->profile->glibc)));
 }
 
 static void
@@ -316,6 +329,16 @@ client__show_status(struct client *c, const Taskd__Status *s)
     struct arena a = { 0 };
     struct buf b = { 0 };
 
+    for (size_t i = 0; i < s->n_worker; i++) {
+        if (strcmp(s->worker[i]->worker, c->id))
+            continue;
+        if (c->o.json) {
+            json_worker(&b, s->worker[i]);
+            buf_printf(&b, "\n");
+        } else {
+            put_worker_lines(&b, &a, s->worker[i]);
+        }
+    }
     for (size_t i = 0; i < s->n_driver; i++) {
         if (strcmp(s->driver[i]->driver, c->id))
             continue;

@@ -124,7 +124,9 @@ on_refused(struct uplink *u, const Taskd__Refused *r)
 {
     struct err *e = proto_err(r->error);
 
-    fail(u, err_wrap_take(e ? e : err_new(ERR_DENIED, "it gave no reason"), "the master %s refused", u->o.url));
+    if (!e)
+        e = err_new(ERR_DENIED, "it gave no reason");
+    fail(u, err_wrap_take(e, e->code == ERR_CANCELLED ? "the master %s" : "the master %s refused", u->o.url));
 }
 
 static void
