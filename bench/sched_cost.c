@@ -1,7 +1,7 @@
 /* sched_cost -- CPU time per task of sched_step: launch, answer, accept.  Is it flat from 10 thousand to 1
  * million tasks, and from 1 to 1,000 executors?
  *
- *   bench/sched_cost [ROUNDS]
+ *   bench/sched_cost [ROUNDS [EXECUTORS TASKS]]
  *
  * Time is made up (tasks of 10 us), answers come in order, in batches as a driver drains its rings. */
 #include <stdio.h>
@@ -107,6 +107,10 @@ main(int argc, char **argv)
 
     if (rounds < 1 || rounds > 99)
         rounds = 11;
+    if (argc > 3) {
+        printf("%.1f ns\n", median((uint32_t)atoi(argv[2]), (uint32_t)atoi(argv[3]), rounds));
+        return 0;
+    }
     printf("executors    10k tasks     1M tasks   ratio   (CPU ns a task, medians of %d)\n", rounds);
     for (int i = 0; i < 3; i++) {
         double few = median(executors[i], 10000, rounds), many = median(executors[i], 1000000, rounds);

@@ -10,15 +10,6 @@ enum { LOOK = 32 }; /* at so many tasks that wait for a slot elsewhere */
 #define WAITS (SCHED__NONE - 1) /* none of those that have: a better one is up */
 
 /* Attempts of the stage that a slot should hold. */
-uint32_t
-sched__target(const struct sched *s, const struct sched__stage *st)
-{
-    if (st->busy_n == 0)
-        return 1;
-    uint64_t mean = st->busy_ns / st->busy_n, n = s->opts.prefetch_ns / (mean ? mean : 1) + 1;
-    return n < s->opts.prefetch_max ? (uint32_t)n : s->opts.prefetch_max;
-}
-
 /* For a task that has not failed. */
 static uint32_t
 pick(const struct sched *s, const struct sched__stage *st, uint32_t most)

@@ -13,6 +13,9 @@
 
 #define SCHED__NONE UINT32_MAX
 enum { SCHED__QUEUE_MAX = 256, SCHED__WORDS = SCHED__QUEUE_MAX / 64, SCHED__TOUCHED = 64 };
+/* Attempts that wait at all slots together: a tenth of a second's work for a driver.  More only costs memory
+ * that falls out of the cache before it is looked at again. */
+enum { SCHED__QUEUED = 64 << 10, SCHED__DEPTH_MIN = 4 };
 
 /* Bugs that the simulator must find (tests/sim). */
 enum sched__plant { SCHED__PLANT_NONE, SCHED__PLANT_DOUBLE_COMMIT, SCHED__PLANT_LOST_DONE, SCHED__PLANT_STALE_EPOCH,
@@ -67,6 +70,7 @@ struct sched__stage {
     uint32_t live_jobs; /* jobs that have it in their plan */
     uint64_t order;     /* job, place in its plan */
     uint64_t busy_ns, busy_n;
+    uint32_t want;      /* attempts that a slot should hold, by the time they take */
     uint64_t bytes, rows;
     struct sched__job *job; /* of a result stage */
     struct sched__near *near;   /* preferred places, NULL: none */
@@ -88,14 +92,15 @@ struct sched__job {
 
 struct sched__entry {
     uint32_t stage, partition;
-    uint32_t attempt : 30;
-    uint32_t revoked : 1; /* a REVOKE is out */
-    uint32_t doomed : 1;  /* it shall not run: a KILL when it is the head */
+    uint32_t attempt; /* and flags; no bit-field, which costs a stalled load an answer */
 };
+#define SCHED__REVOKED (1u << 31) /* a REVOKE is out */
+#define SCHED__DOOMED (1u << 30)  /* it shall not run: a KILL when it is the head */
+#define SCHED__ATTEMPT (SCHED__DOOMED - 1)
 static inline bool
 sched__same(const struct sched__entry *a, const struct sched__entry *b)
 {
-    return a->stage == b->stage && a->partition == b->partition && a->attempt == b->attempt;
+    return a->stage == b->stage && a->partition == b->partition && ((a->attempt ^ b->attempt) & SCHED__ATTEMPT) == 0;
 }
 struct sched__slot {
     uint32_t executor, number, node;
@@ -175,6 +180,7 @@ struct sched {
     uint64_t buckets[SCHED__WORDS]; /* which have a slot */
     uint32_t time_first, time_last;
     uint64_t wake; /* the WAKE_AT that is out, 0: none */
+    uint32_t depth;          /* attempts that any slot may hold */
     uint32_t n_held, n_busy; /* attempts in all queues, slots that have one */
     uint64_t revoke_at;      /* when to look for attempts that wait too long, 0: not */
     uint64_t revoke_seen;    /* launches when that was done last */
@@ -198,7 +204,11 @@ struct sched_action *sched__act(struct sched *s, enum sched_action_kind kind);
 void *sched__more(void *p, uint32_t n, size_t each, uint32_t *cap);
 
 /* ---- stage.c */
-struct sched__stage *sched__stage(const struct sched *s, uint32_t id);
+static inline struct sched__stage *
+sched__stage(const struct sched *s, uint32_t id)
+{
+    return id < s->n_stages ? s->stages[id] : NULL;
+}
 static inline struct sched__task *
 sched__task(const struct sched__stage *st, uint32_t partition)
 {
@@ -255,7 +265,8 @@ void sched__executor_up(struct sched *s, uint32_t executor, uint32_t n, uint32_t
 void sched__executor_down(struct sched *s, uint32_t executor);
 /* All of the node. */
 void sched__executors_down(struct sched *s, uint32_t node);
-/* Takes the attempt out of the slot's queue; false if it isn't there.  asked: we wanted it to end. */
+/* Takes the attempt out of the slot's queue; false if it isn't there.  asked: we wanted it to end.  To be followed
+ * by sched__pace() or sched__place(). */
 bool sched__answered(struct sched *s, uint32_t slot, const struct sched__entry *e, bool *ret_asked);
 /* The slot answered an attempt of st after that time: its queue may grow. */
 void sched__pace(struct sched *s, uint32_t slot, struct sched__stage *st, uint64_t busy_ns);
@@ -282,7 +293,11 @@ void sched__slots_free(struct sched *s);
 void sched__launch_all(struct sched *s);
 void sched__launch(struct sched *s, struct sched__stage *st, uint32_t i, uint32_t slot);
 /* Attempts of the stage that a slot should hold. */
-uint32_t sched__target(const struct sched *s, const struct sched__stage *st);
+static inline uint32_t
+sched__target(const struct sched *s, const struct sched__stage *st)
+{
+    return st->want < s->depth ? st->want : s->depth;
+}
 
 /* ---- near.c */
 void sched__near_prefer(struct sched *s, struct sched__stage *st, const struct sched_prefer *v, uint32_t n);

@@ -155,7 +155,7 @@ kill_head(struct sched *s, uint32_t i, enum err_code code)
     a->epoch = s->executors[sl->executor].epoch;
     a->stage = sl->kill.stage;
     a->partition = sl->kill.partition;
-    a->attempt = sl->kill.attempt;
+    a->attempt = sl->kill.attempt & SCHED__ATTEMPT;
     a->code = (uint8_t)code;
     untime(s, i);
     unplace(s, i);
@@ -169,7 +169,7 @@ kill_if_unwanted(struct sched *s, uint32_t i)
     if (!sl->up || sl->killing || sl->n == 0)
         return;
     const struct sched__entry *e = entry(sl, 0);
-    if (e->doomed || sched__stage(s, e->stage)->live_jobs == 0)
+    if ((e->attempt & SCHED__DOOMED) || sched__stage(s, e->stage)->live_jobs == 0)
         kill_head(s, i, ERR_CANCELLED);
 }
 
@@ -179,16 +179,16 @@ revoke(struct sched *s, uint32_t i, uint32_t k)
     struct sched__slot *sl = &s->slots[i];
     struct sched__entry *e = entry(sl, k);
 
-    if (e->revoked)
+    if (e->attempt & SCHED__REVOKED)
         return;
-    e->revoked = 1;
+    e->attempt |= SCHED__REVOKED;
     struct sched_action *a = sched__act(s, SCHED_REVOKE);
     a->executor = sl->executor;
     a->slot = sl->number;
     a->epoch = s->executors[sl->executor].epoch;
     a->stage = e->stage;
     a->partition = e->partition;
-    a->attempt = e->attempt;
+    a->attempt = e->attempt & SCHED__ATTEMPT;
     a->code = ERR_CANCELLED;
     s->count.revoked++;
 }
@@ -216,7 +216,7 @@ sched__kill_task(struct sched *s, uint32_t i, const struct sched__entry *e)
         k++;
     if (k == sl->n)
         return false;
-    entry(sl, k)->doomed = 1;
+    entry(sl, k)->attempt |= SCHED__DOOMED;
     if (k == 0)
         kill_if_unwanted(s, i);
     else
@@ -235,7 +235,7 @@ sched__answered(struct sched *s, uint32_t i, const struct sched__entry *e, bool 
     if (k == sl->n)
         return false;
     bool head = k == 0;
-    *ret_asked = entry(sl, k)->revoked || entry(sl, k)->doomed || (sl->killing && sched__same(&sl->kill, e));
+    *ret_asked = (entry(sl, k)->attempt & (SCHED__REVOKED | SCHED__DOOMED)) || (sl->killing && sched__same(&sl->kill, e));
     for (; k > 0; k--)
         *entry(sl, k) = *entry(sl, k - 1);
     sl->head = (sl->head + 1) & (sl->cap - 1);
@@ -248,7 +248,6 @@ sched__answered(struct sched *s, uint32_t i, const struct sched__entry *e, bool 
         new_head(s, i);
         kill_if_unwanted(s, i);
     }
-    sched__place(s, i);
     return true;
 }
 
@@ -260,6 +259,8 @@ sched__flush(struct sched *s, uint32_t i, struct sched__entry *e)
 
     for (uint32_t k = 0; k < n; k++)
         e[k] = *entry(sl, k);
+    for (uint32_t k = 0; k < n; k++)
+        e[k].attempt &= SCHED__ATTEMPT;
     s->n_held -= n;
     s->n_busy -= n > 0;
     sl->n = sl->head = 0;
@@ -280,6 +281,8 @@ sched__pace(struct sched *s, uint32_t i, struct sched__stage *st, uint64_t busy_
         st->busy_n /= 2;
         st->busy_ns /= 2;
     }
+    uint64_t mean = st->busy_ns / st->busy_n, n = s->opts.prefetch_ns / (mean ? mean : 1) + 1;
+    st->want = n < SCHED__QUEUE_MAX ? (uint32_t)n : SCHED__QUEUE_MAX;
     uint32_t want = sched__target(s, st);
     sl->depth = want < sl->depth * 2 ? want : sl->depth * 2;
     sched__place(s, i);
@@ -336,7 +339,7 @@ sched__timer(struct sched *s)
 void
 sched__arm(struct sched *s)
 {
-    uint64_t at = s->near_at, until = sched__avoid_until(s);
+    uint64_t at = s->near_at, until = s->avoid ? sched__avoid_until(s) : SCHED_NEVER;
 
     if (s->bucket_first[0] == SCHED__NONE || s->list_first || s->n_held == s->n_busy)
         s->revoke_at = 0;
@@ -393,6 +396,11 @@ count_usable(struct sched *s, uint32_t node, uint32_t more, uint32_t fewer)
         s->n_nodes = n;
     }
     s->node_slots[node] += more - fewer;
+    s->depth = SCHED__QUEUED / (s->count.slots + 1);
+    if (s->depth < SCHED__DEPTH_MIN)
+        s->depth = SCHED__DEPTH_MIN;
+    if (s->depth > s->opts.prefetch_max)
+        s->depth = s->opts.prefetch_max;
 }
 
 void

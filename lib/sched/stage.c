@@ -9,12 +9,6 @@
 
 #include "sched/sched_priv.h"
 
-struct sched__stage *
-sched__stage(const struct sched *s, uint32_t id)
-{
-    return id < s->n_stages ? s->stages[id] : NULL;
-}
-
 /* ---- the list of stages with something to launch */
 void
 sched__unlist(struct sched *s, struct sched__stage *st)
@@ -122,6 +116,7 @@ stage_new(struct sched *s, const struct plan_stage *from, uint32_t first, uint32
     st->first = first;
     st->n = n;
     st->again = SCHED__NONE;
+    st->want = 1;
     st->tasks = tasks_new(n);
     st->parents = calloc(from->n_parents + 1, sizeof(struct sched__stage *));
     ASSERT(st->parents != NULL);

@@ -233,6 +233,7 @@ planted(struct sched *s, struct sched__stage *st, struct sched__task *t, const s
         bool asked;
 
         sched__answered(s, t->slot, &e, &asked);
+        sched__place(s, t->slot);
         sched__accept(s, st, ev);
         return true;
     }
@@ -270,6 +271,7 @@ done(struct sched *s, const struct sched_event *ev)
         sched__pace(s, slot, st, s->now > since ? s->now - since : 0);
         succeeded(s, st, ev);
     } else {
+        sched__place(s, slot);
         sched__attempt_failed(s, &e, (enum err_code)ev->code, asked);
     }
 }

@@ -49,9 +49,9 @@ check_slots(struct world *w)
             const struct sched__entry *e = &sl->queue[(sl->head + k) & (sl->cap - 1)];
             const struct sched__task *t = sched__task(sched__stage(s, e->stage), e->partition);
 
-            if (t->state != SCHED__LAUNCHED || t->slot != i || t->attempts - 1 != e->attempt)
+            if (t->state != SCHED__LAUNCHED || t->slot != i || t->attempts - 1 != (e->attempt & SCHED__ATTEMPT))
                 broken(w, "%u.%u is in the queue of slot %u and elsewhere", e->stage, e->partition, i);
-            if (k == 0 && !sl->killing && (sched__stage(s, e->stage)->live_jobs == 0 || e->doomed))
+            if (k == 0 && !sl->killing && (sched__stage(s, e->stage)->live_jobs == 0 || e->attempt & SCHED__DOOMED))
                 broken(w, "%u.%u runs for nobody", e->stage, e->partition);
         }
     }
