@@ -314,23 +314,32 @@ dispatch(struct remote *x, const Taskd__Item *it)
     return good;
 }
 
+/* x may be no more when the link's owner comes back from this: whether it is, dispatch() has said. */
+struct reading {
+    struct remote *x;
+    struct driver *d;
+};
+
+static bool
+on_item(void *arg, const Taskd__Item *it)
+{
+    struct reading *r = arg;
+
+    if (!dispatch(r->x, it))
+        r->x = NULL;
+    return r->x && !r->d->ended;
+}
+
 static void
 on_envelope(void *arg, const void *p, size_t n)
 {
-    struct remote *x = arg;
-    struct driver *d = x->d;
-    Taskd__Envelope *env;
+    struct reading r = { arg, ((struct remote *)arg)->d };
+    struct err *e = proto_each(p, n, &r.d->env, on_item, &r);
 
-    arena_reset(&d->env);
-    struct err *e = proto_get(p, n, &d->env, &env);
-    if (e) {
-        d->totals.stale++;
-        driver__drop(x, err_wrap_take(e, "what \"%s\" says is not to be used", link_peer(x->link)));
+    if (!e)
         return;
-    }
-    for (size_t i = 0; i < env->n_item && !d->ended; i++)
-        if (!dispatch(x, env->item[i]))
-            return;
+    r.d->totals.stale++;
+    driver__drop(r.x, err_wrap_take(e, "what \"%s\" says is not to be used", link_peer(r.x->link)));
 }
 
 static void

@@ -272,9 +272,15 @@ driver__launch(struct remote *x, const struct sched_action *a)
     m.life = x->lane[a->slot].life;
     arena_reset(&d->call);
     put_split(&d->call, s, a->partition, &m);
-    it.kind_case = TASKD__ITEM__KIND_LAUNCH;
-    it.launch = &m;
-    send(x, &it);
+    if (m.n_piece) {
+        it.kind_case = TASKD__ITEM__KIND_LAUNCH;
+        it.launch = &m;
+        send(x, &it);
+        return;
+    }
+    d->msg.n = 0;
+    proto_put_launch(&d->msg, d->app, x->epoch, &m);
+    link_send(x->link, d->msg.p, d->msg.n);
 }
 
 void

@@ -41,14 +41,11 @@ executor__hello(struct executor *x)
 void
 executor__say_done(struct executor *x, unsigned slot, const void *p, size_t n)
 {
-    Taskd__Item it = TASKD__ITEM__INIT;
-    Taskd__Done m = TASKD__DONE__INIT;
-
-    m.slot = slot;
-    m.done = PROTO_BYTES(p, n);
-    it.kind_case = TASKD__ITEM__KIND_DONE;
-    it.done = &m;
-    send(x, &it);
+    if (x->ended)
+        return;
+    x->out.n = 0;
+    proto_put_done(&x->out, x->app, x->epoch, slot, p, n);
+    link_send(x->link, x->out.p, x->out.n);
 }
 
 void

@@ -205,16 +205,23 @@ dispatch(struct executor *x, const Taskd__Item *it)
     }
 }
 
+static bool
+on_item(void *arg, const Taskd__Item *it)
+{
+    struct executor *x = arg;
+    struct err *e = x->ended ? NULL : dispatch(x, it);
+
+    if (e)
+        executor__end(x, err_wrap_take(e, "what the driver on \"%s\" says is not to be used", link_peer(x->link)));
+    return !x->ended;
+}
+
 static void
 on_envelope(void *arg, const void *p, size_t n)
 {
     struct executor *x = arg;
-    Taskd__Envelope *env;
+    struct err *e = proto_each(p, n, &x->msg, on_item, x);
 
-    arena_reset(&x->msg);
-    struct err *e = proto_get(p, n, &x->msg, &env);
-    for (size_t i = 0; !e && !x->ended && i < env->n_item; i++)
-        e = dispatch(x, env->item[i]);
     if (e)
         executor__end(x, err_wrap_take(e, "what the driver on \"%s\" says is not to be used", link_peer(x->link)));
 }

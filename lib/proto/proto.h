@@ -25,6 +25,15 @@ enum { PROTO_GROWTH = 8, PROTO_SMALL = 16 << 10 };
 void proto_put(struct buf *b, const Taskd__Item *item);
 struct err *proto_get(const void *p, size_t n, struct arena *a, Taskd__Envelope **ret) MUST_USE;
 
+/* For those who send and get items by the thousand: the same bytes in less time.
+ * proto_put() of a Launch without pieces; of a Done. */
+void proto_put_launch(struct buf *b, uint64_t app, uint32_t epoch, const Taskd__Launch *m);
+void proto_put_done(struct buf *b, uint64_t app, uint32_t epoch, uint32_t slot, const void *done, size_t done_n);
+/* Calls fn for each item of an envelope, in order, until it says false; the item lives until fn returns, a is reset
+ * between items.  An error behind some items comes after they were handed over; bytes are views into p. */
+struct err *proto_each(const void *p, size_t n, struct arena *a, bool (*fn)(void *arg, const Taskd__Item *it),
+                       void *arg) MUST_USE;
+
 /* What a worker hands to a child by descriptor: one message, no envelope.  Appends. */
 void proto_put_executor_spec(struct buf *b, const Taskd__ExecutorSpec *s);
 void proto_put_driver_spec(struct buf *b, const Taskd__DriverSpec *s);
