@@ -125,8 +125,11 @@ on_end(struct party *p, const Taskd__AppEnd *end)
 {
     struct arow *a = p->app;
 
+    p->app = NULL; /* it needs not be told */
+    a->party = NULL;
     MASTER_STEP(p->m, APP_END, .id = a->row.id, .status = end->exit_status, .text = end->text,
                 .state = end->exit_status ? GRANTS_FAILED_STATE : GRANTS_FINISHED);
+    master__drop(p);
 }
 
 void
