@@ -6,7 +6,7 @@
 #include "rpc.h"
 #include "unit.h"
 
-enum { GUARD_S = 20 };
+enum { GUARD_S = 20 * SLOW };
 
 static void
 check(struct party *p)

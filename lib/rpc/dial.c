@@ -206,6 +206,10 @@ on_timeout(void *arg)
 {
     struct rpc_link *l = arg;
 
+    if (atomic_load(&l->r->inbox)) { /* our own loop was away: the answer may be there */
+        loop_timer_start(l->r->l, &l->timer, clock_mono_ns() + RPC_AGAIN_NS, on_timeout, l);
+        return;
+    }
     rpc__dial_stop(l);
     rpc__link_settle(l);
 }

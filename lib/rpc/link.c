@@ -127,11 +127,19 @@ rpc__link_flush(struct rpc_link *l)
     rpc__start(l->call, &op, 1, &l->op_write);
 }
 
+static void give_time(struct rpc_link *l);
+
 static void
 on_closed_too_long(void *arg)
 {
-    rpc__link_fail(arg, NULL);
-    rpc__link_settle(arg);
+    struct rpc_link *l = arg;
+
+    if (atomic_load(&l->r->inbox)) { /* it was our own loop that did not get on */
+        give_time(l);
+        return;
+    }
+    rpc__link_fail(l, NULL);
+    rpc__link_settle(l);
 }
 
 /* What is left of a closed link ends when nothing gets on for so long. */

@@ -32,6 +32,7 @@ enum {
 #define RPC_DIAL_NS UINT64_C(5000000000)
 #define RPC_CLOSE_NS UINT64_C(1000000000)    /* a closed link that does not get on for so long ends */
 #define RPC_RETRY_MIN_NS UINT64_C(100000000) /* between two attempts of one dial */
+#define RPC_AGAIN_NS UINT64_C(10000000)      /* a timer that came before news that wait looks again */
 #define RPC_RETRY_MAX_NS UINT64_C(1000000000)
 
 struct rpc__op {
