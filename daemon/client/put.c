@@ -2,7 +2,6 @@
  *
  * Blobs are named by their content, so a master that has one needs nothing, and what was begun (by this client before the
  * link broke, or by another one) goes on where it ended. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -109,8 +108,6 @@ client__put_up(struct client *c)
 {
     Taskd__Item item = TASKD__ITEM__INIT;
     Taskd__StatusRequest ask = TASKD__STATUS_REQUEST__INIT;
-    const char **along = ARENA_ARRAY(&c->a, const char *, c->o.n_blobs + 1);
-    size_t n = 0;
 
     if (c->phase == PUT_ASKED) {
         client__fail(c, err_hint(err_new(ERR_LOST, "the master went away before it answered; perhaps it took the job, "
@@ -124,35 +121,16 @@ client__put_up(struct client *c)
         abort();
     c->at = 0;
     c->phase = PUT_LOOK;
-    for (size_t i = 0; i < c->o.n_blobs; i++)
-        if (c->o.blobs[i].use == TASKD__BLOB_USE__LIBRARY)
-            along[n++] = c->o.blobs[i].name;
-    profile_need(&c->a, c->o.module, along, n, &ask.need_library, &ask.n_need_library);
+    if (!c->along) {
+        c->along = ARENA_ARRAY(&c->a, const char *, c->o.n_blobs + 1);
+        for (size_t i = 0; i < c->o.n_blobs; i++)
+            if (c->o.blobs[i].use == TASKD__BLOB_USE__LIBRARY)
+                c->along[c->n_along++] = c->o.blobs[i].name;
+    }
+    profile_need(&c->a, c->o.module, c->along, c->n_along, &ask.need_library, &ask.n_need_library);
     item.kind_case = TASKD__ITEM__KIND_STATUS_REQUEST;
     item.status_request = &ask;
     client__send(c, &item);
-}
-
-/* The module must load on every worker: a driver or executor may come to any of them. */
-static struct err *
-check_workers(struct client *c, const Taskd__Status *s)
-{
-    const char **along = ARENA_ARRAY(&c->a, const char *, c->o.n_blobs + 1);
-    char where[512];
-    size_t n = 0;
-
-    for (size_t i = 0; i < c->o.n_blobs; i++)
-        if (c->o.blobs[i].use == TASKD__BLOB_USE__LIBRARY)
-            along[n++] = c->o.blobs[i].name;
-    for (size_t i = 0; i < s->n_worker; i++) {
-        const Taskd__WorkerStatus *w = s->worker[i];
-
-        if (!w->alive || !w->profile || !*w->profile->machine)
-            continue;
-        snprintf(where, sizeof where, "worker %.200s on host %.200s", w->worker, w->host);
-        TRY(profile_check(c->o.module, w->profile, along, n, where));
-    }
-    return NULL;
 }
 
 static void
@@ -210,7 +188,7 @@ client__put_item(struct client *c, const Taskd__Item *item)
     case TASKD__ITEM__KIND_STATUS:
         if (c->phase != PUT_LOOK)
             break;
-        e = check_workers(c, item->status);
+        e = profile_check_workers(c->o.module, item->status, c->along, c->n_along);
         c->phase = PUT_BLOBS;
         if (!e)
             go_on(c);

@@ -81,3 +81,19 @@ profile_check(const struct module_info *m, const Taskd__Profile *p, const char *
     TRY_OR(module_check(m, &there), "%s", where);
     return NULL;
 }
+
+struct err *
+profile_check_workers(const struct module_info *m, const Taskd__Status *s, const char *const *along, size_t n_along)
+{
+    char where[512];
+
+    for (size_t i = 0; i < s->n_worker; i++) {
+        const Taskd__WorkerStatus *w = s->worker[i];
+
+        if (!w->alive || !w->profile || !*w->profile->machine)
+            continue;
+        snprintf(where, sizeof where, "worker %.200s on host %.200s", w->worker, w->host);
+        TRY(profile_check(m, w->profile, along, n_along, where));
+    }
+    return NULL;
+}

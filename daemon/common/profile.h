@@ -18,4 +18,7 @@ void profile_need(struct arena *a, const struct module_info *m, const char *cons
  * sentence begins with where, "worker w1 on host b". */
 struct err *profile_check(const struct module_info *m, const Taskd__Profile *p, const char *const *along, size_t n_along,
                           const char *where) MUST_USE;
+/* The same for all workers that are there; the module must load on each, as a driver or executor may come to any. */
+struct err *profile_check_workers(const struct module_info *m, const Taskd__Status *s, const char *const *along,
+                                  size_t n_along) MUST_USE;
 #endif
