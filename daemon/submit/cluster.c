@@ -12,6 +12,7 @@
 
 #include "base/file.h"
 #include "common/identity.h"
+#include "common/preflight.h"
 #include "net/bulk.h"
 #include "rpc/rpc.h"
 #include "submit/blobs.h"
@@ -30,6 +31,7 @@ struct cluster_run {
     struct rpc_server *server;
     struct bulk_server *bulk;
     struct cluster *cluster;
+    struct preflight *preflight;
     char *waiting;          /* said last */
 };
 
@@ -201,6 +203,42 @@ start_backend(struct submit *s, const char *host, const char *bulk)
     return c->backend->start(&o, &up, s, &c->cluster);
 }
 
+/* ---- can the workers run it? */
+
+static void
+on_checked(void *arg, struct err *e)
+{
+    if (e)
+        driver_fail(((struct submit *)arg)->driver, e);
+}
+
+static struct err *
+dial(void *arg, const char *address, struct link **ret)
+{
+    struct cluster_run *c = arg;
+    struct rpc_dial_opts o = { .address = address, .tls = c->identity.tls };
+
+    return rpc_dial(c->rpc, &o, ret);
+}
+
+/* Meanwhile the application is started; in cluster mode it was asked before. */
+static void
+check_workers(struct submit *s)
+{
+    struct cluster_run *c = s->cluster;
+    const char **along = ARENA_ARRAY(&s->a, const char *, s->o.n_files + 1);
+    struct preflight_opts o = {
+        .uplink = { .url = s->o.master.url, .addresses = s->o.master.addresses, .n_addresses = s->o.master.n_addresses,
+                    .token = c->identity.token, .token_n = c->identity.token_n, .dial = dial, .dial_arg = c },
+        .module = &s->module.info, .along = along, .done = on_checked, .arg = s,
+    };
+
+    for (size_t i = 0; i < s->o.n_files; i++)
+        if (s->o.files[i].use == SUBMIT_LIBRARY)
+            along[o.n_along++] = s->o.files[i].name;
+    c->preflight = preflight_new(s->loop, &o);
+}
+
 static struct err *
 start(struct submit *s)
 {
@@ -218,7 +256,10 @@ start(struct submit *s)
                              .scratch = "", .lost = on_lost, .arg = s };
     memcpy(o.secret, s->secret, sizeof o.secret);
     TRY(submit__driver(s, &o));
-    return start_backend(s, host, o.bulk);
+    TRY(start_backend(s, host, o.bulk));
+    if (!c->submission && s->o.master.kind == SUBMIT_STANDALONE)
+        check_workers(s);
+    return NULL;
 }
 
 static void
@@ -226,6 +267,7 @@ stop(struct submit *s)
 {
     struct cluster_run *c = s->cluster;
 
+    preflight_free(c->preflight);
     driver_free(s->driver); /* says Stop to the executors */
     if (c->cluster)
         c->backend->stop(c->cluster, s->status, s->state ? s->state : "FAILED");
