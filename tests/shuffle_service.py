@@ -101,7 +101,7 @@ def many_apps(tmp):
         secrets[app] = os.urandom(32)
         os.makedirs(f"{tmp}/apps/{app}/blocks")
         write(f"{tmp}/apps/{app}/blocks/f", app.encode())
-        write(f"{tmp}/apps/{app}/secret", secrets[app].hex().encode())
+        write(f"{tmp}/apps/{app}/secret", secrets[app].hex().encode() if app == "x" else secrets[app])
     s = Service("--apps", f"{tmp}/apps")
     x, y = (Client(s.port, app, secrets[app]) for app in ("x", "y"))
     check(x.get("f", 0, 9)[3] == b"x" and y.get("f", 0, 9)[3] == b"y", "each its own files")

@@ -18,8 +18,9 @@ static const char usage[] =
     "usage: taskd shuffle [options] --dir DIR --app APP --secret-file FILE\n"
     "       taskd shuffle [options] --apps DIR\n\n"
     "Serves the files below a folder, such as map outputs, to those who know the application's secret: 64 hexadecimal\n"
-    "digits in a file that only its owner may read.  With --apps each folder DIR/APP is an application, its secret is\n"
-    "DIR/APP/secret and its files are below DIR/APP/blocks; SIGHUP looks for new and removed ones.\n\n"
+    "digits, or 32 bytes, in a file that only its owner may read.  With --apps each folder DIR/APP is an application,\n"
+    "its secret is DIR/APP/secret and its files are below DIR/APP/blocks, as in a worker's folder of applications; SIGHUP\n"
+    "looks for new and removed ones.\n\n"
     "      --host HOST               address to listen on (127.0.0.1; others need TLS files)\n"
     "  -p, --port PORT               0: any (7337)\n"
     "      --dir DIR                 folder to serve\n"
@@ -138,7 +139,9 @@ read_secret(const char *path, unsigned char ret[BULK_SECRET])
                                 (unsigned)(st.st_mode & 07777)),
                         "chmod 600 \"%s\", and make a new secret if somebody may have read it.", path);
     struct err *e = file_slurp(path, 256, &b);
-    if (!e) {
+    if (!e && b.n == BULK_SECRET) { /* as a worker leaves it */
+        memcpy(ret, b.p, BULK_SECRET);
+    } else if (!e) {
         while (b.n && (b.p[b.n - 1] == '\n' || b.p[b.n - 1] == '\r'))
             b.n--;
         good = b.n == 2 * BULK_SECRET;

@@ -411,6 +411,7 @@ driver_free(struct driver *d)
     loop_timer_stop(d->loop, &d->wake);
     d->ended = true;
     driver__main_free(d);
+    driver__results_free(d);
     driver__remotes_free(d);
     bcast_store_free(d->bcasts);
     err_free(driver__output_end(d, &d->job.out, false));

@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "conf/conf.h"
 #include "event/event.h"
+#include "executor/executor.h"
 #include "executor/runners.h"
 #include "net/link.h"
 
@@ -40,6 +41,7 @@ struct driver_opts {
     const char *dir;         /* of its own, for broadcasts: exists */
     const char *bulk;        /* "host:port" of who serves dir, "" nobody */
     const char *host;        /* this one, as executors of the same host call theirs */
+    struct executor_fetch fetch; /* how results that lie on other hosts come here */
     const char *scratch;     /* where shuffle and spill files of local mode are, for sentences; "" elsewhere */
     unsigned char secret[DRIVER_SECRET]; /* what an executor must know */
     uint64_t memory;         /* record bytes of an executor: its slots share them */

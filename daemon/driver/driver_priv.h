@@ -105,6 +105,7 @@ struct driver {
     uint32_t n_stages, cap_stages;
     struct accs accs;
     struct bcast_store *bcasts;
+    struct coming *coming; /* a result that is being fetched for main */
     struct driver_totals totals;
     struct err *last_err; /* of the task that failed last: tells why a job failed */
     bool ended;
@@ -171,6 +172,7 @@ void driver__main_file(struct driver *d, uint32_t frame, const char *name, uint6
 
 /* results.c: opens result number index of the finished action and answers. */
 void driver__open_result(struct driver *d, uint32_t frame, uint32_t index);
+void driver__results_free(struct driver *d);
 
 /* jobs.c */
 /* An answer to main: takes e. */

@@ -252,6 +252,7 @@ on_frame(void *arg, unsigned i, struct frame *f)
 
     switch (f->type) {
     case WIRE_OPEN: executor__on_open(x, i, f); break;
+    case WIRE_FETCH: executor__on_fetch(x, i, f); break;
     case WIRE_DONE: on_done(x, i, f->p, f->n); break;
     case WIRE_LOG: on_log(x, i, f); break;
     case WIRE_LOADED: on_loaded(x, f); break;
@@ -307,6 +308,7 @@ on_death(void *arg, unsigned i, const struct runner_death *rd)
     const struct executor__launch *t = executor__running(s);
 
     executor__bcast_down(x, i);
+    executor__remote_down(x, i);
     if (s->last_words && t) {
         struct err *e = s->last_words;
         struct wire_task task = t->task;
@@ -429,6 +431,7 @@ executor_free(struct executor *x)
     loop_timer_stop(x->loop, &x->over);
     runners_free(x->runners);
     executor__bcast_fini(x);
+    executor__remote_fini(x);
     for (struct death *d = x->deaths, *next; d; d = next) {
         next = d->next;
         crash_report_cancel(d->report);

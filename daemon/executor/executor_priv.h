@@ -1,5 +1,6 @@
 /* executor_priv -- what the files of the executor share: executor.c (runners, launches), orders.c (what the driver
- * says), facts.c (what it is told), files.c (opening for runners), broadcast_runners.c (broadcasts for them). */
+ * says), facts.c (what it is told), files.c (opening for runners), broadcast_runners.c (broadcasts for them), remote.c (map
+ * outputs). */
 #ifndef EXECUTOR_PRIV_H
 #define EXECUTOR_PRIV_H
 #include "executor/executor.h"
@@ -62,6 +63,7 @@ struct executor {
     struct executor__node *node;
     uint32_t n_nodes;
     struct death *deaths; /* reports being made */
+    struct remote_ask *asks; /* of runners, for files of other hosts */
     struct broadcasts *bcasts;
     struct executor__drops *drops; /* per slot */
     struct loop_timer progress, over;
@@ -105,7 +107,21 @@ void executor__bcast_open(struct executor *x, unsigned slot, uint32_t frame, uin
 void executor__bcast_flush(struct executor *x, unsigned slot); /* there may be room in its ring */
 void executor__bcast_down(struct executor *x, unsigned slot);  /* its runner is gone */
 
+/* remote.c: map outputs, from this host or another one */
+/* Answers a runner's WIRE_OPEN of map outputs and WIRE_FETCH, now or later. */
+void executor__open_maps(struct executor *x, unsigned slot, uint32_t frame, const struct wire_open *o);
+void executor__on_fetch(struct executor *x, unsigned slot, struct frame *f);
+void executor__remote_down(struct executor *x, unsigned slot); /* its runner is gone */
+/* Where outputs are has changed: what waits for one that is lost need not wait. */
+void executor__remote_check(struct executor *x);
+void executor__remote_fini(struct executor *x);
+
 /* files.c */
+/* Is this a task that was launched in that slot?  Then it has begun. */
+struct err *executor__own_task(struct executor *x, unsigned slot, uint32_t stage, uint32_t partition, uint32_t attempt)
+    MUST_USE;
+/* In the scratch directory, for reading and writing. */
+struct err *executor__unnamed_file(const struct executor *x, int *ret) MUST_USE;
 /* Answers a runner's WIRE_OPEN. */
 void executor__on_open(struct executor *x, unsigned slot, struct frame *f);
 /* An output that nobody will read any more. */

@@ -89,8 +89,8 @@ open_output(struct executor *x, const struct wire_open *o, struct reply *r)
     return e;
 }
 
-static struct err *
-open_spill(struct executor *x, struct reply *r)
+struct err *
+executor__unnamed_file(const struct executor *x, int *ret)
 {
     int fd = open(x->o.scratch, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
 
@@ -106,40 +106,17 @@ open_spill(struct executor *x, struct reply *r)
     }
     if (fd < 0)
         return err_errno(errno, "making a spill file in \"%s\"", x->o.scratch);
-    describe(r, "spill file", 0, 0, 0, false, fd);
+    *ret = fd;
     return NULL;
 }
 
-/* The output that counts of a map task, wherever it is. */
 static struct err *
-open_map(struct executor *x, uint32_t stage, uint32_t map, struct reply *r)
+open_spill(struct executor *x, struct reply *r)
 {
-    const struct executor__output *o = executor__output_of(x, stage, map);
-    struct buf path = { 0 };
-    struct err *e = NULL;
+    int fd;
 
-    if (!o)
-        return err_new(ERR_LOST, "stage %u has no output of task %u", stage, map);
-    const struct executor__node *n = &x->node[o->node];
-    if (strcmp(n->host, x->o.host))
-        return err_new(ERR_LOST, "the output of task %u of stage %u is on host \"%s\"", map, stage, n->host);
-    buf_printf(&path, "%s/", n->dir);
-    names_output(&path, stage, map, o->attempt_1 - 1);
-    int fd = open(path.p, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        e = err_new(ERR_LOST, "the output of task %u of stage %u is gone: opening \"%s\": %s", map, stage, path.p,
-                    strerror(errno));
-    else
-        describe(r, path.p, 0, 0, 0, false, fd);
-    buf_fini(&path);
-    return e;
-}
-
-static struct err *
-open_maps(struct executor *x, const struct wire_open *o, struct reply *r)
-{
-    for (uint32_t i = 0; i < o->count; i++)
-        TRY(open_map(x, o->parent, o->index + i, r));
+    TRY(executor__unnamed_file(x, &fd));
+    describe(r, "spill file", 0, 0, 0, false, fd);
     return NULL;
 }
 
@@ -157,7 +134,7 @@ launched(const struct executor__slot *s, const struct wire_open *o)
 }
 
 static struct err *
-dispatch(struct executor *x, unsigned slot, const struct wire_open *o, struct reply *r)
+begin(struct executor *x, unsigned slot, const struct wire_open *o, struct executor__launch **ret)
 {
     struct executor__launch *t = launched(&x->slot[slot], o);
 
@@ -166,11 +143,29 @@ dispatch(struct executor *x, unsigned slot, const struct wire_open *o, struct re
     if (t->revoked)
         return err_new(ERR_CANCELLED, "the task was taken back");
     t->begun = true;
+    *ret = t;
+    return NULL;
+}
+
+struct err *
+executor__own_task(struct executor *x, unsigned slot, uint32_t stage, uint32_t partition, uint32_t attempt)
+{
+    struct wire_open o = { .stage = stage, .partition = partition, .attempt = attempt };
+    struct executor__launch *t;
+
+    return begin(x, slot, &o, &t);
+}
+
+static struct err *
+dispatch(struct executor *x, unsigned slot, const struct wire_open *o, struct reply *r)
+{
+    struct executor__launch *t;
+
+    TRY(begin(x, slot, o, &t));
     switch (o->kind) {
     case WIRE_OPEN_PIECE: return open_piece(t, o, r);
     case WIRE_OPEN_OUTPUT: return open_output(x, o, r);
     case WIRE_OPEN_SPILL: return open_spill(x, r);
-    case WIRE_OPEN_MAP: return open_maps(x, o, r);
     default: return err_new(ERR_DENIED, "a task has no results to open");
     }
 }
@@ -191,6 +186,14 @@ executor__on_open(struct executor *x, unsigned slot, struct frame *f)
             t->begun = true;
         executor__bcast_open(x, slot, f->id, o.index);
         return;
+    }
+    if (!e && o.kind == WIRE_OPEN_MAP) { /* they may be on other hosts */
+        struct executor__launch *t;
+
+        if (!(e = begin(x, slot, &o, &t))) {
+            executor__open_maps(x, slot, f->id, &o);
+            return;
+        }
     }
     if (!e)
         e = dispatch(x, slot, &o, &r);

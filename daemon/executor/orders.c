@@ -55,6 +55,7 @@ on_outputs(struct executor *x, const Taskd__Outputs *m)
         }
         o->at[map] = (struct executor__output){ m->attempt[i], m->node[i] };
     }
+    executor__remote_check(x);
     return NULL;
 }
 

@@ -66,9 +66,16 @@ runner__call(struct runner *r, uint32_t type, const struct buf *b, struct frame 
 struct err *
 runner__call_fd(struct runner *r, uint32_t type, const struct buf *b, int fd, struct frame *ret_f, struct get *ret_g)
 {
+    return runner__call_fds(r, type, b, &fd, fd >= 0, ret_f, ret_g);
+}
+
+struct err *
+runner__call_fds(struct runner *r, uint32_t type, const struct buf *b, const int *fd, int n, struct frame *ret_f,
+                 struct get *ret_g)
+{
     uint32_t id = ++r->calls;
 
-    must(frame_send(r->chan, type, id, b->p, b->n, &fd, fd >= 0));
+    must(frame_send(r->chan, type, id, b->p, b->n, fd, n));
     for (;;) {
         must(frame_recv(r->chan, ret_f));
         if (ret_f->type == WIRE_STAGE) {
@@ -149,39 +156,52 @@ open_spill(void *arg, int *ret_fd)
 }
 
 /* Map outputs come WIRE_OPEN_MAX at a time; the ones not asked for yet wait here. */
+static struct err *
+ask_maps(struct runner *r, struct maps *m, uint32_t map)
+{
+    uint32_t count = m->total - map < WIRE_OPEN_MAX ? m->total - map : WIRE_OPEN_MAX;
+    struct frame f;
+    struct get g;
+
+    runner__drop_maps(m);
+    struct err *e = ask_open(r, WIRE_OPEN_MAP, m->stage, map, count, &f, &g);
+    uint32_t bad = e ? get_u32(&g) : 0;
+    if (e && !g.bad && bad > map && bad - map < count) { /* one behind this one: it is told of when its turn comes */
+        err_free(e);
+        count = bad - map;
+        e = ask_open(r, WIRE_OPEN_MAP, m->stage, map, count, &f, &g);
+        bad = e ? get_u32(&g) : 0;
+    }
+    if (e) {
+        if (!g.bad && bad != UINT32_MAX) {
+            r->lost_stage = m->stage;
+            r->lost_map = bad;
+        }
+        return e;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        m->name[i] = get_str(&g, &r->a);
+        get_u64(&g);
+        uint64_t attempt = get_u64(&g), node = get_u64(&g);
+        if (get_u8(&g) == WIRE_COPY)
+            runner__is_copy(r, m->stage, m->total, map + i, (uint32_t)attempt, (uint32_t)node);
+        m->fd[i] = frame_take_fd(&f, (int)i);
+        m->n = i + 1;
+        if (g.bad || m->fd[i] < 0)
+            return err_new(ERR_CORRUPT, "the executor's reply has no file");
+    }
+    m->first = map;
+    return NULL;
+}
+
 struct err *
 runner__open_map(void *arg, uint32_t map, int *ret_fd, struct arena *a, char **ret_name)
 {
     struct runner *r = arg;
     struct maps *m = &r->maps;
 
-    if (map < m->first || map >= m->first + m->n || m->fd[map - m->first] < 0) { /* a sort asks twice */
-        struct frame f;
-        struct get g;
-        uint32_t count = m->total - map < WIRE_OPEN_MAX ? m->total - map : WIRE_OPEN_MAX;
-
-        runner__drop_maps(m);
-        struct err *e = ask_open(r, WIRE_OPEN_MAP, m->stage, map, count, &f, &g);
-        if (e && count > 1) { /* one of them is gone: this one? */
-            err_free(e);
-            count = 1;
-            e = ask_open(r, WIRE_OPEN_MAP, m->stage, map, count, &f, &g);
-        }
-        if (e) {
-            r->lost_stage = m->stage;
-            r->lost_map = map;
-            return e;
-        }
-        for (uint32_t i = 0; i < count; i++) {
-            struct flow_piece p;
-
-            TRY(take_file(r, &f, &g, (int)i, &p));
-            m->fd[i] = p.fd;
-            m->name[i] = p.name;
-            m->n = i + 1;
-        }
-        m->first = map;
-    }
+    if (map < m->first || map >= m->first + m->n || m->fd[map - m->first] < 0) /* a sort asks twice */
+        TRY(ask_maps(r, m, map));
     *ret_fd = m->fd[map - m->first];
     *ret_name = arena_strdup(a, m->name[map - m->first]);
     m->fd[map - m->first] = -1;
@@ -285,6 +305,7 @@ run_task(struct runner *r, const struct wire_task *t)
 
     r->task = *t;
     r->lost_stage = UINT32_MAX;
+    r->copies = NULL; /* were the last attempt's arena's */
     r->fetch.maps = 0;
     r->fetched = 0;
     r->rec->task.stage = t->stage;

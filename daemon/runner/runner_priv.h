@@ -24,6 +24,15 @@ struct maps {
     int fd[WIRE_OPEN_MAX];
     const char *name[WIRE_OPEN_MAX];
 };
+/* Map outputs of a stage that are copies of another host's files, with holes. */
+struct copies {
+    uint32_t stage, n;
+    struct copy {
+        bool is;
+        uint32_t attempt, node;
+    } *map;
+    struct copies *next;
+};
 struct runner {
     struct frame_chan *chan;
     struct ring *ring;
@@ -42,6 +51,7 @@ struct runner {
     struct shuffle_opts fetch; /* the last one; maps 0: none in this attempt */
     uint64_t fetched;          /* bytes of map outputs in this attempt */
     uint32_t lost_stage, lost_map;
+    struct copies *copies;     /* in this attempt */
     struct arena a;          /* of the attempt */
     struct arena process;
     struct buf out;
@@ -52,6 +62,12 @@ struct err *runner__call(struct runner *r, uint32_t type, const struct buf *b, s
 /* The same with a descriptor; -1: none. */
 struct err *runner__call_fd(struct runner *r, uint32_t type, const struct buf *b, int fd, struct frame *ret_f,
                             struct get *ret_g);
+struct err *runner__call_fds(struct runner *r, uint32_t type, const struct buf *b, const int *fd, int n,
+                             struct frame *ret_f, struct get *ret_g);
+/* fetch.c: as the shuffle room asks for them */
+void runner__is_copy(struct runner *r, uint32_t stage, uint32_t maps, uint32_t map, uint32_t attempt, uint32_t node);
+struct err *runner__need(void *arg, uint32_t stage, const struct shuffle_range *v, uint32_t n);
+bool runner__corrupt(void *arg, uint32_t stage, const struct shuffle_range *block, unsigned nth);
 /* broadcast.c */
 struct err *runner__open_broadcast(void *arg, uint32_t id, int *ret_fd, uint64_t *ret_size);
 struct err *runner__broadcast(void *arg, uint32_t id, const char *name, int fd, const char *path);

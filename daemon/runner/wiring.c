@@ -22,7 +22,8 @@ runner__fetch(struct runner *r, const struct plan_branch *b, uint32_t partition,
               struct merge_set *into, struct merge_bound *bound)
 {
     struct shuffle_opts o = { .stage = b->parent, .maps = b->parent_maps, .partition = partition, .partitions = b->n,
-                              .merge = *order, .codecs = codecs, .open = runner__open_map, .arg = r };
+                              .merge = *order, .codecs = codecs, .open = runner__open_map,
+                              .need = runner__need, .corrupt = runner__corrupt, .arg = r };
     uint64_t bytes = 0;
 
     r->maps = (struct maps){ .stage = b->parent, .total = b->parent_maps };

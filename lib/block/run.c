@@ -184,6 +184,35 @@ block_run_own_fd(struct block_run *r)
     r->own_fd = true;
 }
 
+static struct err *
+verify_block(const struct block_run *r, const struct block_entry *e, struct buf *b)
+{
+    struct block__at at = { r->name, e->offset };
+    struct block__header h;
+
+    b->n = 0;
+    char *p = buf_room(b, e->bytes);
+    TRY(file_pread_full(r->fd, p, e->bytes, e->offset, r->name));
+    memcpy(&h, p, sizeof h);
+    TRY(block__check_header(&h, e->bytes, at));
+    return block__check_sum(&h, p + sizeof h, at);
+}
+
+struct err *
+block_run_verify(int fd, const char *name)
+{
+    struct block_run *r;
+    struct buf b = { 0 };
+    struct err *e = NULL;
+
+    TRY(block_run_open(fd, name, NULL, &r));
+    for (uint32_t i = 0; i < r->info.blocks && !e; i++)
+        e = verify_block(r, &r->entry[i], &b);
+    buf_fini(&b);
+    block_run_close(r);
+    return e;
+}
+
 void
 block_run_on_corrupt(struct block_run *r, bool (*again)(void *arg, uint64_t offset, uint32_t bytes, unsigned nth),
                      void *arg)

@@ -80,6 +80,53 @@ wire_get_open(struct get *g, struct wire_open *o)
 }
 
 void
+wire_put_fetch(struct buf *b, const struct wire_fetch *f)
+{
+    put_u32(b, f->stage);
+    put_u32(b, f->partition);
+    put_u32(b, f->attempt);
+    put_u32(b, f->parent);
+    put_u32(b, f->n);
+    for (uint32_t i = 0; i < f->n; i++) {
+        const struct wire_part *p = &f->part[i];
+
+        put_u32(b, p->map);
+        put_u32(b, p->attempt);
+        put_u32(b, p->node);
+        put_u32(b, p->file);
+        put_u64(b, p->offset);
+        put_u64(b, p->length);
+    }
+}
+
+struct err *
+wire_get_fetch(struct get *g, struct arena *a, struct wire_fetch *f)
+{
+    bool bad = false;
+
+    f->stage = get_u32(g);
+    f->partition = get_u32(g);
+    f->attempt = get_u32(g);
+    f->parent = get_u32(g);
+    f->n = get_count(g, 32);
+    f->part = ARENA_ARRAY(a, struct wire_part, f->n);
+    for (uint32_t i = 0; i < f->n; i++) {
+        struct wire_part *p = &f->part[i];
+
+        p->map = get_u32(g);
+        p->attempt = get_u32(g);
+        p->node = get_u32(g);
+        p->file = get_u32(g);
+        p->offset = get_u64(g);
+        p->length = get_u64(g);
+        bad |= p->file >= WIRE_OPEN_MAX || p->offset > INT64_MAX || p->length > INT64_MAX - p->offset;
+    }
+    if (g->bad || bad || g->p != g->end || f->n > WIRE_PARTS_MAX)
+        return err_new(ERR_CORRUPT, "a request for parts of files is malformed");
+    return NULL;
+}
+
+void
 wire_put_deltas(struct buf *b, const struct flow_delta *d, uint32_t n)
 {
     put_u32(b, n);

@@ -20,7 +20,10 @@ enum wire_type {
     WIRE_TASK,       /* struct wire_task, as it lies */
     WIRE_DROP,       /* by the ring: u32, the broadcast that is to be forgotten */
     /* runner -> executor */
-    WIRE_OPEN,       /* struct wire_open -> per file: str name, u64 file_size, offset, length, u8 whole; its fd */
+    WIRE_OPEN,       /* struct wire_open -> per file: str name, u64 file_size, offset, length, u8 whole; its fd.
+                        Of a map output that is on another host, the fd is a copy that has its end only: whole is
+                        WIRE_COPY, offset the attempt, length the node.  An err of map outputs is followed by u32 map */
+    WIRE_FETCH,      /* struct wire_fetch, fds: copies as WIRE_OPEN gave them -> (err, then u32 map or UINT32_MAX) */
     WIRE_DONE,       /* struct wire_done */
     WIRE_LOG,        /* u8 level, str file, u32 line, str text; no reply */
     WIRE_LOADED,     /* err: the module is there (or not); once, before anything else */
@@ -54,7 +57,19 @@ struct wire_open {
     uint32_t stage, partition, attempt; /* of the task that asks */
     uint32_t parent, index, count;
 };
-enum { WIRE_OPEN_MAX = 32 }; /* files of one reply */
+enum { WIRE_OPEN_MAX = 32 }; /* files of one reply, and of one WIRE_FETCH */
+enum { WIRE_COPY = 2, WIRE_PARTS_MAX = 4096 };
+
+/* Parts of map outputs that are to come into copies. */
+struct wire_fetch {
+    uint32_t stage, partition, attempt; /* of the task that asks */
+    uint32_t parent;                    /* stage of the maps */
+    uint32_t n;
+    struct wire_part {
+        uint32_t map, attempt, node, file; /* attempt and node as WIRE_OPEN said; file: which of the frame's fds */
+        uint64_t offset, length;
+    } *part;
+};
 
 struct wire_done {
     struct wire_task task;
@@ -70,6 +85,9 @@ void wire_put_err(struct buf *b, const struct err *e);
 struct err *wire_get_err(struct get *g);
 void wire_put_open(struct buf *b, const struct wire_open *o);
 struct err *wire_get_open(struct get *g, struct wire_open *ret) MUST_USE;
+void wire_put_fetch(struct buf *b, const struct wire_fetch *f);
+/* The parts live in a. */
+struct err *wire_get_fetch(struct get *g, struct arena *a, struct wire_fetch *ret) MUST_USE;
 void wire_put_deltas(struct buf *b, const struct flow_delta *d, uint32_t n);
 /* *ret_d lives in a; a malformed one makes g bad. */
 void wire_get_deltas(struct get *g, struct arena *a, struct flow_delta **ret_d, uint32_t *ret_n);

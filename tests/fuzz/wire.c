@@ -28,6 +28,15 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         ASSERT(o.count <= WIRE_OPEN_MAX);
     err_free(e);
     g = GET_OF(data, n);
+    struct wire_fetch f;
+    e = wire_get_fetch(&g, &a, &f);
+    if (!e) {
+        b.n = 0;
+        wire_put_fetch(&b, &f);
+        ASSERT(b.n == n && !memcmp(b.p, data, n));
+    }
+    err_free(e);
+    g = GET_OF(data, n);
     err_free(wire_get_err(&g));
     buf_fini(&b);
     arena_fini(&a);
