@@ -57,16 +57,35 @@ with(const char *key, const char *value, bool make, struct arena *a, struct iden
     return e;
 }
 
+/* Without certificates the processes of one user know each other by a token that the first of them makes. */
 static void
-nothing_is_nothing(void)
+the_first_one_makes_a_token(void)
+{
+    struct arena a = { 0 };
+    struct identity id, again;
+
+    begin();
+    NO_ERR(with(NULL, NULL, false, &a, &id));
+    EQ_U64(id.token_n, 64);
+    CU_ASSERT_PTR_NOT_NULL(strstr(id.token_file, "/.config/taskd/token"));
+    NO_ERR(with(NULL, NULL, true, &a, &again));
+    CU_ASSERT(identity_token_fits(&id, again.token, again.token_n) && !identity_token_fits(&id, "", 0));
+    arena_fini(&a);
+    end();
+}
+
+static void
+with_certificates_there_need_be_none(void)
 {
     struct arena a = { 0 };
     struct identity id;
 
     begin();
+    put(".config/taskd/tls/ca.pem", "x", 0600);
+    put(".config/taskd/tls/node.pem", "x", 0600);
+    put(".config/taskd/tls/node.key", "x", 0600);
     NO_ERR(with(NULL, NULL, false, &a, &id));
-    CU_ASSERT(!id.token && !identity_token_fits(&id, "", 0));
-    CU_ASSERT_PTR_NOT_NULL(strstr(id.token_file, "/.config/taskd/token"));
+    CU_ASSERT(id.tls && !id.token && !identity_token_fits(&id, "", 0));
     arena_fini(&a);
     end();
 }
@@ -88,10 +107,10 @@ a_master_makes_a_token_once(void)
     CU_ASSERT(identity_token_fits(&one, two.token, two.token_n));
     CU_ASSERT(!identity_token_fits(&one, two.token, two.token_n - 1));
     CU_ASSERT(!identity_token_fits(&one, one.token_file, one.token_n));
-    setenv("XDG_CONFIG_HOME", "/nowhere", 1);
+    setenv("XDG_CONFIG_HOME", dir, 1);
     NO_ERR(with(NULL, NULL, false, &a, &two));
-    EQ_STR(two.token_file, "/nowhere/taskd/token");
-    CU_ASSERT_PTR_NULL(two.token);
+    CU_ASSERT(!strncmp(two.token_file, dir, strlen(dir)) && !strcmp(two.token_file + strlen(dir), "/taskd/token"));
+    CU_ASSERT(!identity_token_fits(&one, two.token, two.token_n));
     arena_fini(&a);
     end();
 }
@@ -179,7 +198,8 @@ two_masters_agree(void)
 }
 
 static const struct unit_test tests[] = {
-    { "identity.nothing_is_nothing", nothing_is_nothing },
+    { "identity.the_first_one_makes_a_token", the_first_one_makes_a_token },
+    { "identity.with_certificates_there_need_be_none", with_certificates_there_need_be_none },
     { "identity.a_master_makes_a_token_once", a_master_makes_a_token_once },
     { "identity.named_files_count", named_files_count },
     { "identity.tls_files_have_a_place", tls_files_have_a_place },

@@ -140,6 +140,7 @@ load(const struct conf *c, struct arena *a, bool make, struct identity *ret)
         id.token_file = arena_printf(a, "./%s", id.token_file);
     if (id.token_file)
         TRY(open_token(id.token_file, *named && !make, a, &id));
+    make |= !id.tls && !*named && id.token_file; /* a worker may start before its master */
     if (make && !id.token) {
         TRY(make_token(id.token_file, a));
         TRY(open_token(id.token_file, true, a, &id));

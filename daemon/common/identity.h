@@ -3,7 +3,8 @@
  *
  * TLS files   taskd.ssl.ca, .cert, .key; without them ca.pem, node.pem and node.key of ~/.config/taskd/tls, else of
  *             /etc/taskd/tls, if all three are there and can be read
- * token       the file taskd.authenticate.secretFile; without it ~/.config/taskd/token, if it is there
+ * token       the file taskd.authenticate.secretFile; without it ~/.config/taskd/token, which the first process of a user
+ *             makes if it has no TLS files: 0600, 32 random bytes as hexadecimal digits
  *
  * ($XDG_CONFIG_HOME stands for ~/.config if it is set.)  So all processes of one user on one machine know each other
  * without any configuration, and a certificate or a copied token file lets in those of other machines.
@@ -26,8 +27,8 @@ struct identity {
     const char *token_file;      /* where it is or would be, for sentences */
 };
 struct err *identity_load(const struct conf *c, struct arena *a, struct identity *ret) MUST_USE;
-/* The same for a master: a token file that is not there is made, 0600, with 32 random bytes as hexadecimal digits.
- * Two that start at once get the same token. */
+/* The same for a master: a token file is made in any case, where it is named, too.  Two that start at once get the same
+ * token. */
 struct err *identity_make(const struct conf *c, struct arena *a, struct identity *ret) MUST_USE;
 /* Whether a peer's token is ours; takes the same time wherever they differ.  Without a token of ours: false. */
 bool identity_token_fits(const struct identity *i, const void *token, size_t n);
