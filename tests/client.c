@@ -31,7 +31,7 @@ struct master {
     const char *out;              /* what the application prints */
     uint64_t lag;                 /* Output begins that many bytes before what was asked for */
     bool hold_end;                /* the application goes on */
-    bool over;
+    bool over, quiet;
     bool again;                   /* it is started again after its output; that begins anew */
     unsigned status;
     const char *state;
@@ -164,7 +164,8 @@ on_follow(struct master *m, const Taskd__Follow *f)
     o.err = true;
     o.at = 0;
     o.data = PROTO_BYTES("oops\n", 5);
-    SAY(m, OUTPUT, output, &o);
+    if (!m->quiet)
+        SAY(m, OUTPUT, output, &o);
     if (m->signal_at_follow)
         client_signal(m->client, m->signal_at_follow);
     if (!m->hold_end && n == strlen(m->out))
@@ -533,7 +534,13 @@ a_killed_job_failed(void)
     r.m.state = "FAILED";
     r.m.status = 137;
     EQ_U64(run(&r), 137);
-    HAS(r.err, "oops\ntaskd: driver-1 failed: because\n");
+    EQ_STR(r.err, "taskd: submitted as driver-1\noops\n");
+    end(&r);
+    begin(&r, CLIENT_SUBMIT, NULL);
+    r.m.state = "FAILED";
+    r.m.quiet = true;
+    EQ_U64(run(&r), 1);
+    EQ_STR(r.err, "taskd: submitted as driver-1\ntaskd: driver-1 failed: because\n");
     end(&r);
 }
 

@@ -109,10 +109,12 @@ driver_of(const Taskd__Status *s, const char *id)
     return NULL;
 }
 
-/* It did not end well: in which way, and why. */
+/* It did not end well: in which way, and why, unless it has said so itself. */
 static void
 say_end(struct client *c, const Taskd__DriverStatus *d)
 {
+    if (!strcmp(d->state, "FAILED") && c->err_at)
+        return;
     const char *how = !strcmp(d->state, "KILLED") ? "was killed" : !strcmp(d->state, "LOST") ? "was lost" : "failed";
 
     client__say(c, "%s %s%s%s", c->id, how, *d->why ? ": " : "", d->why);

@@ -87,6 +87,7 @@ struct driver {
     struct driver_opts o;
     char *app_id;
     uint64_t app;
+    const char *cwd; /* with executors elsewhere: what relative inputs are relative to */
     uint32_t slots;
     struct main_runner *main;
     struct remote *remotes;

@@ -37,7 +37,9 @@ add_file(struct driver *d, const struct plan_node *n, struct list *l, const char
             abort();
     }
     bool whole = n->op == PLAN_BLOCKS || ends(path, ".gz");
-    l->v[l->n++] = (struct plan_file){ arena_strdup(&d->a, path), (uint64_t)st->st_size, whole };
+    /* an executor elsewhere is not in our directory */
+    const char *name = path[0] == '/' || !d->cwd ? arena_strdup(&d->a, path) : arena_printf(&d->a, "%s/%s", d->cwd, path);
+    l->v[l->n++] = (struct plan_file){ name, (uint64_t)st->st_size, whole };
     return NULL;
 }
 
@@ -109,6 +111,13 @@ resolve(struct driver *d, const struct plan_node *n, struct list *l)
 struct err *
 driver__inputs(struct driver *d, const struct plan_graph *g)
 {
+    char *cwd = d->o.scratch[0] || d->cwd ? NULL : getcwd(NULL, 0);
+
+    if (!d->o.scratch[0] && !d->cwd && !cwd)
+        return err_errno(errno, "finding the current directory");
+    if (cwd)
+        d->cwd = arena_strdup(&d->a, cwd);
+    free(cwd);
     for (uint32_t i = 0; i < g->n; i++) {
         const struct plan_node *n = &g->nodes[i];
         struct list l = { 0 };
