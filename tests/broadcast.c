@@ -512,6 +512,10 @@ fetched_once_a_host(void)
     destroy(&w, 2);
     for (unsigned i = 0; i < HOSTS; i++)
         EQ_U64(files_in(w.dir[i]), 0);
+    struct exec *late = exec_add(&w, 3);
+    broadcasts_open(late->b, 0, 0, 1);
+    IS_ERR(late->e, ERR_INPUT, "it was destroyed");
+    late->e = NULL;
     world_fini(&w);
 }
 

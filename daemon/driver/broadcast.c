@@ -26,6 +26,7 @@ struct bcast {
     uint64_t *xxh3;
     uint32_t n_pieces;
     uint32_t *holder, n_holders;
+    bool destroyed; /* nothing else counts then; executors that come later hear it, too */
     struct bcast *next;
 };
 
@@ -60,14 +61,15 @@ find(const struct bcast_store *s, uint32_t id)
 {
     for (struct bcast *b = s->all; b; b = b->next)
         if (b->id == id)
-            return b;
+            return b->destroyed ? NULL : b;
     return NULL;
 }
 
 static struct broadcast_info
 info(const struct bcast *b)
 {
-    return (struct broadcast_info){ b->id, b->size, b->n_pieces, b->xxh3, b->n_holders, b->holder, false };
+    return (struct broadcast_info){ b->id, b->size, b->n_pieces, b->xxh3, b->n_holders, b->holder,
+                                    b->destroyed };
 }
 
 static void
@@ -212,7 +214,7 @@ begin(struct bcast_store *s, struct frame *f)
     int from = -1;
     const char *name = "";
 
-    struct err *e = s->copy.b || find(s, id) ? err_new(ERR_USER, "main asked for a broadcast inside another") : NULL;
+    struct err *e = s->copy.b ? err_new(ERR_USER, "main asked for a broadcast inside another") : NULL;
     if (!e)
         e = source(f, &g, &a, &size, &from, &name);
     char *part = path_of(s, id, ".part");
@@ -262,22 +264,18 @@ bcast_store_remove(struct bcast_store *s, const struct frame *f)
 {
     struct get g = GET_OF(f->p, f->n);
     uint32_t id = get_u32(&g);
+    struct bcast *b = find(s, id);
 
-    for (struct bcast **p = &s->all; *p; p = &(*p)->next) {
-        struct bcast *b = *p;
-
-        if (b->id != id)
-            continue;
-        struct broadcast_info gone = { .id = id, .destroyed = true };
-
-        *p = b->next;
-        bcast_free(b);
-        unlink_of(s, id, "");
-        s->o.tell(s->o.arg, &gone);
-        s->o.reply(s->o.arg, f->id, NULL);
+    if (!b) {
+        s->o.reply(s->o.arg, f->id, err_new(ERR_INPUT, "there is no broadcast %u", id));
         return;
     }
-    s->o.reply(s->o.arg, f->id, err_new(ERR_INPUT, "there is no broadcast %u", id));
+    free(b->xxh3);
+    free(b->holder);
+    *b = (struct bcast){ .id = id, .destroyed = true, .next = b->next };
+    unlink_of(s, id, "");
+    tell(s, b);
+    s->o.reply(s->o.arg, f->id, NULL);
 }
 
 struct err *
@@ -361,7 +359,8 @@ bcast_store_free(struct bcast_store *s)
     }
     for (struct bcast *b = s->all, *next; b; b = next) {
         next = b->next;
-        unlink_of(s, b->id, "");
+        if (!b->destroyed)
+            unlink_of(s, b->id, "");
         bcast_free(b);
     }
     free(s->dir);
