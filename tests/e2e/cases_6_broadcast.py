@@ -2,6 +2,9 @@
 import os
 import re
 import struct
+import subprocess
+
+from run import BUILD, Skip
 
 MASTERS = ("local[1]", "local[2]")
 
@@ -46,10 +49,13 @@ def case_a_hundred_megabytes(t):
 
 
 def case_a_file_that_changes(t):
-    """What counts is what was in it when the broadcast was made; the copy is private."""
-    t.file("data", b"a" * 100000)
-    r = t.ok("broadcast", "bytes", "data", 2, "out", opts=["--executor-memory", "16m"])
-    assert t.rows("out") == [b"%d" % sum_of(b"a" * 100000)] * 2, r
+    """What counts is what was in it when the broadcast was made: the job writes over it behind that."""
+    data = b"a" * 100000 + b"b"
+    t.file("data", data)
+    t.ok("broadcast", "changes", "data", 2, "out")
+    assert t.rows("out") == [b"%d" % sum_of(data)] * 2
+    with open(t.path("data"), "rb") as f:
+        assert f.read() == b"other"
 
 
 def case_values_and_their_end(t):
@@ -85,3 +91,59 @@ def case_a_folder_is_no_broadcast(t):
     os.mkdir(t.path("folder"))
     t.fails(1, "is not a regular file", "broadcast", "bytes", "folder", 2, "out")
     t.no_output("out")
+
+
+class Cluster:
+    """A master and workers on addresses of this machine that taskd takes for hosts of their own."""
+
+    def __init__(self, t, hosts):
+        self.t, self.daemons = t, []
+        self.env = t.environment()
+        master = self.daemon("master", "--host", "127.0.0.1", "--port", "0", "--dir", t.path("master"))
+        self.url = master.stdout.readline().decode().strip()
+        assert self.url.startswith("taskd://"), self.url
+        for i, host in enumerate(hosts):
+            self.daemon("worker", self.url, "--host", host, "--cores", "1", "--memory", "1g", "--dir", t.path("w%d" % i))
+
+    def daemon(self, role, *args):
+        with open(self.t.path("%s-%d.log" % (role, len(self.daemons))), "wb") as log:
+            p = subprocess.Popen([os.path.join(BUILD, "taskd-" + role)] + list(args), cwd=self.t.dir, env=self.env,
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+        self.daemons.append(p)
+        return p
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for p in reversed(self.daemons):
+            p.terminate()
+        for p in self.daemons:
+            p.wait(10)
+            p.stdout.close()
+
+    def submit(self, *args, opts=()):
+        words = self.t.command(*args, master=self.url, opts=opts)
+        return subprocess.run(words, cwd=self.t.dir, env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=100, text=True)
+
+
+def case_broadcasts_across_hosts(t):
+    if not os.path.exists(os.path.join(BUILD, "taskd-master")):
+        raise Skip("built without the cluster's daemons")
+    data = os.urandom(100001 if t.config.hostile or t.config.asan else 30000001)
+    t.file("data", data)
+    with Cluster(t, ("127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.3")) as c:
+        for mode in ("client", "cluster"):
+            r = c.submit("broadcast", "bytes", t.path("data"), 16, t.path("out-" + mode), opts=["--deploy-mode", mode])
+            assert r.returncode == 0, r.stdout
+            assert t.rows("out-" + mode) == [b"%d" % sum_of(data)] * 16, mode
+            pids = re.findall(r"built in (\d+)", r.stdout)
+            assert len(pids) == len(set(pids)), "built twice in a process: " + r.stdout
+        r = c.submit("broadcast", "CRASHxxx")
+        assert r.returncode == 1 and 'in the build of broadcast "table"' in r.stdout, r.stdout
+        r = c.submit("broadcast", "gone")
+        assert r.returncode == 1 and "it was destroyed" in r.stdout, r.stdout
+    left = [os.path.join(d, f) for d, _, files in os.walk(t.dir) for f in files if re.match(r"b\d+(\.part)?$", f)]
+    assert not left, "copies are left behind: %s" % left
+    t.nothing_left(10)

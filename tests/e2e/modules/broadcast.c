@@ -1,5 +1,6 @@
 /* Broadcasts end to end: the first argument says what is tried.
  *   bytes FILE TASKS OUT   every task sums all bytes of FILE; says in which processes it was built
+ *   changes FILE TASKS OUT writes over FILE between broadcast and use
  *   big N TASKS            the same with N bytes from main's memory
  *   rounds N               a value a round, each used by the dataset of its round, and looks for what is left
  *   fail | null | crash | exit | early | gone | missing      what goes wrong */
@@ -156,6 +157,14 @@ job(td_job *j, int argc, char **argv)
 
     if (!strcmp(how, "bytes") && argc == 5)
         return td_broadcast_file(j, table, argv[2]) || sums(j, (uint32_t)atoi(argv[3]), argv[4]);
+    if (!strcmp(how, "changes") && argc == 5) {
+        if (td_broadcast_file(j, table, argv[2]))
+            return 1;
+        FILE *f = fopen(argv[2], "w");
+        if (!f || fputs("other", f) < 0 || fclose(f))
+            return 1;
+        return sums(j, (uint32_t)atoi(argv[3]), argv[4]);
+    }
     if (!strcmp(how, "big") && argc == 4)
         return big(j, strtoull(argv[2], NULL, 10), (uint32_t)atoi(argv[3]));
     if (!strcmp(how, "rounds") && argc == 3)
