@@ -1,5 +1,5 @@
 /* proto -- see proto.h */
-#include "proto/proto.h"
+#include "proto/proto_priv.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -50,16 +50,28 @@ give_back(void *arg, void *p)
     (void)p;
 }
 
+static size_t
+allowed(size_t n)
+{
+    size_t first = n < PROTO_BATCH ? n : PROTO_BATCH;
+
+    return PROTO_SMALL + first * PROTO_GROWTH + (n - first) * PROTO_GROWTH_BIG;
+}
+
 static struct err *
 unpack(const ProtobufCMessageDescriptor *d, const void *p, size_t n, struct arena *a,
        ProtobufCMessage **ret)
 {
-    struct allowance w = { a, PROTO_SMALL + n * PROTO_GROWTH, false };
+    struct allowance w = { a, allowed(n), false };
     ProtobufCAllocator al = { take, give_back, &w };
-    ProtobufCMessage *m = protobuf_c_message_unpack(d, &al, n, p);
+    ProtobufCMessage *m;
+
+    if (!proto__fits(d, p, n))
+        return err_new(ERR_CORRUPT, "%zu bytes that came as a message are none", n);
+    m = protobuf_c_message_unpack(d, &al, n, p);
 
     if (!m && w.over)
-        return err_new(ERR_LIMIT, "a message of %zu bytes unpacks to more than %zu", n, PROTO_SMALL + n * PROTO_GROWTH);
+        return err_new(ERR_LIMIT, "a message of %zu bytes unpacks to more than %zu", n, allowed(n));
     if (!m)
         return err_new(ERR_CORRUPT, "%zu bytes that came as a message are none", n);
     *ret = m;

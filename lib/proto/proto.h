@@ -18,8 +18,8 @@
 
 /* Goes up by one with every change of control.proto: both sides must have the same. */
 enum { PROTO_VERSION = 3 };
-/* Bytes that unpacking may take, a byte of message; and for any message. */
-enum { PROTO_GROWTH = 8, PROTO_SMALL = 16 << 10 };
+/* Bytes that unpacking may take: for any message, for each byte of its first PROTO_BATCH, for each byte after that. */
+enum { PROTO_SMALL = 16 << 10, PROTO_GROWTH = 16, PROTO_BATCH = 1 << 20, PROTO_GROWTH_BIG = 4 };
 
 /* Appends an envelope with this one item. */
 void proto_put(struct buf *b, const Taskd__Item *item);

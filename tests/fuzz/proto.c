@@ -1,0 +1,81 @@
+/*
+ * Fuzz target: bytes that come by a link.  What is taken must be consistent: packed again and unpacked it is the same,
+ * no string of it is longer than its bytes, and it stays within its allowance.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/proto.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
+
+/* Looks at every byte of a message as its descriptor says. */
+static size_t
+look(const ProtobufCMessage *m)
+{
+    const ProtobufCMessageDescriptor *d = m->descriptor;
+    size_t sum = 0;
+
+    for (unsigned i = 0; i < d->n_fields; i++) {
+        const ProtobufCFieldDescriptor *f = &d->fields[i];
+        const char *at = (const char *)m + f->offset;
+        size_t n = 1;
+
+        if (f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF)
+            n = *(const uint32_t *)((const char *)m + f->quantifier_offset) == f->id;
+        if (f->label == PROTOBUF_C_LABEL_REPEATED) {
+            n = *(const size_t *)((const char *)m + f->quantifier_offset);
+            at = *(const char *const *)at;
+        }
+        for (size_t k = 0; k < n; k++) {
+            if (f->type == PROTOBUF_C_TYPE_STRING) {
+                if (!((const char *const *)at)[k])
+                    abort(); /* never NULL */
+                sum += strlen(((const char *const *)at)[k]);
+            } else if (f->type == PROTOBUF_C_TYPE_BYTES) {
+                const ProtobufCBinaryData *b = (const ProtobufCBinaryData *)at + k;
+
+                for (size_t x = 0; x < b->len; x++)
+                    sum += b->data[x];
+            } else if (f->type == PROTOBUF_C_TYPE_MESSAGE && ((ProtobufCMessage *const *)at)[k]) {
+                sum += look(((ProtobufCMessage *const *)at)[k]);
+            }
+        }
+    }
+    return sum;
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
+{
+    static volatile size_t sink;
+    struct arena a = { 0 };
+    Taskd__Envelope *e = NULL, *again = NULL;
+    struct err *x = proto_get(p, n, &a, &e);
+
+    if (a.held > 4 * (PROTO_SMALL + n * PROTO_GROWTH) + 4 * (size_t)ARENA_CHUNK)
+        abort();
+    if (!x) {
+        sink += look(&e->base);
+        struct buf b = { 0 };
+        for (size_t i = 0; i < e->n_item; i++)
+            proto_put(&b, e->item[i]);
+        err_free(proto_get(b.p ? b.p : "", b.n, &a, &again));
+        if (again && again->n_item != e->n_item)
+            abort();
+        for (size_t i = 0; i < e->n_item; i++)
+            if (e->item[i]->kind_case == TASKD__ITEM__KIND_HELLO)
+                err_free(proto_check_hello(e->item[i]->hello, "worker"));
+            else if (e->item[i]->kind_case == TASKD__ITEM__KIND_REFUSED)
+                err_free(proto_err(e->item[i]->refused->error));
+        buf_fini(&b);
+    }
+    err_free(x);
+    Taskd__ExecutorSpec *s = NULL;
+    err_free(proto_get_executor_spec(p, n, &a, &s));
+    if (s)
+        sink += look(&s->base);
+    arena_fini(&a);
+    return 0;
+}
