@@ -25,7 +25,7 @@ static const char usage[] =
     "  -d, --dir DIR                 its journal and blobs, for this master alone (/var/lib/taskd/master, or\n"
     "                                ~/.local/state/taskd/master)\n"
     "      --scheduler fair|fifo     how cores are shared between applications (fair)\n"
-    "      --url-file FILE           write the URL there as soon as it listens\n"
+    "      --url-file FILE           write the URL there as soon as it listens; a file or a FIFO\n"
     "      --tls-ca, --tls-cert, --tls-key FILE\n"
     "                                PEM files, as the keys taskd.ssl.ca, .cert, .key\n"
     "      --conf KEY=VALUE          set a key\n"
@@ -174,18 +174,20 @@ on_signal(void *arg, int signo)
     loop_stop(arg);
 }
 
-/* Whole or not at all: who waits for it reads no half of a line. */
+/* A file whole or not at all: who waits for it reads no half of a line.  A FIFO as it is. */
 static struct err *
 write_url(const struct app *x, const char *line)
 {
     struct arena a = { 0 };
-    char *part = arena_printf(&a, "%s.part", x->url_file);
+    struct stat st;
+    bool file = stat(x->url_file, &st) < 0 || S_ISREG(st.st_mode);
+    const char *part = file ? arena_printf(&a, "%s.part", x->url_file) : x->url_file;
     int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     struct err *e = fd < 0 ? err_errno(errno, "opening \"%s\"", part) : file_write_full(fd, line, strlen(line), part);
 
     if (fd >= 0)
         close(fd);
-    if (!e && rename(part, x->url_file) < 0)
+    if (!e && file && rename(part, x->url_file) < 0)
         e = err_errno(errno, "renaming \"%s\"", part);
     arena_fini(&a);
     return e;
