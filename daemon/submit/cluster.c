@@ -10,15 +10,18 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "common/identity.h"
 #include "common/preflight.h"
 #include "net/bulk.h"
 #include "rpc/rpc.h"
 #include "submit/blobs.h"
+#include "submit/local_cluster.h"
 #include "submit/spec.h"
 #include "submit/submit_priv.h"
 
+#define WAIT_NS UINT64_C(1000000000)
 enum { SPEC_FD = 3, SPEC_MAX = 64 << 20 };
 
 struct cluster_run {
@@ -32,7 +35,9 @@ struct cluster_run {
     struct bulk_server *bulk;
     struct cluster *cluster;
     struct preflight *preflight;
+    struct local_cluster *local; /* NULL unless the master is local-cluster[...] */
     char *waiting;          /* said last */
+    struct loop_timer wait; /* until it is worth saying */
 };
 
 /* ---- where we are */
@@ -81,7 +86,11 @@ on_ready(void *arg, const char *app_id, uint32_t cores)
 {
     struct submit *s = arg;
     struct cluster_run *c = s->cluster;
-    uint32_t most = (uint32_t)conf_int(s->o.conf, CONF_CORES_MAX), slots = most ? most : cores;
+    uint32_t most = (uint32_t)conf_int(s->o.conf, CONF_CORES_MAX), slots;
+
+    if (c->local) /* its workers are on their way */
+        cores = s->o.master.workers * s->o.master.cores;
+    slots = most ? most : cores;
 
     if (s->app_id) /* a master that was away knows us again */
         return;
@@ -113,6 +122,23 @@ on_gone(void *arg, uint32_t executor, const char *why, const char *node, bool no
         driver_node_lost(s->driver, node);
 }
 
+/* It has waited for a while: that is worth a line. */
+static void
+on_wait(void *arg)
+{
+    struct submit *s = arg;
+
+    if (s->o.progress == SUBMIT_PROGRESS_NONE)
+        return;
+    char *text = arena_printf(&s->a, "waiting for executors: %s", s->cluster->waiting);
+    if (s->o.progress == SUBMIT_PROGRESS_JSON) {
+        submit__said(s, TD_INFO, text);
+        return;
+    }
+    submit__progress_clear(s);
+    fprintf(stderr, "%s\n", text);
+}
+
 static void
 on_waiting(void *arg, const char *why)
 {
@@ -122,15 +148,10 @@ on_waiting(void *arg, const char *why)
     if (c->waiting && !strcmp(c->waiting, why))
         return;
     c->waiting = arena_strdup(&s->a, why);
-    if (!why[0] || s->o.progress == SUBMIT_PROGRESS_NONE)
-        return;
-    char *text = arena_printf(&s->a, "waiting for executors: %s", why);
-    if (s->o.progress == SUBMIT_PROGRESS_JSON) {
-        submit__said(s, TD_INFO, text);
-        return;
-    }
-    submit__progress_clear(s);
-    fprintf(stderr, "%s\n", text);
+    if (!why[0])
+        loop_timer_stop(s->loop, &c->wait);
+    else
+        loop_timer_start(s->loop, &c->wait, clock_mono_ns() + WAIT_NS, on_wait, s);
 }
 
 static void
@@ -239,12 +260,27 @@ check_workers(struct submit *s)
     c->preflight = preflight_new(s->loop, &o);
 }
 
+/* A cluster that lives as long as we do, with a token of its own. */
+static struct err *
+start_local(struct submit *s)
+{
+    struct cluster_run *c = s->cluster;
+    const char *dir = arena_printf(&s->a, "%s/cluster", s->scratch);
+
+    TRY(file_mkdirs(dir, 0700));
+    TRY(conf_set(s->o.conf, CONF_FLAG, "taskd.authenticate.secretFile", arena_printf(&s->a, "%s/token", dir), "--master"));
+    TRY(identity_make(s->o.conf, &s->a, &c->identity));
+    return local_cluster_start(&s->a, dir, c->identity.token_file, c->identity.tls, &s->o.master, &c->local);
+}
+
 static struct err *
 start(struct submit *s)
 {
     struct cluster_run *c = s->cluster;
     const char *host = conf_str(s->o.conf, CONF_DRIVER_HOST);
 
+    if (s->o.master.kind == SUBMIT_LOCAL_CLUSTER)
+        TRY(start_local(s));
     if (!host[0])
         TRY(address_towards(s, s->o.master.addresses[0], &host));
     TRY(blobs_make(s, arena_printf(&s->a, "%s/blobs", s->scratch), &c->blobs));
@@ -267,6 +303,8 @@ stop(struct submit *s)
 {
     struct cluster_run *c = s->cluster;
 
+    if (s->loop)
+        loop_timer_stop(s->loop, &c->wait);
     preflight_free(c->preflight);
     driver_free(s->driver); /* says Stop to the executors */
     if (c->cluster)
@@ -274,6 +312,7 @@ stop(struct submit *s)
     rpc_server_free(c->server);
     bulk_server_free(c->bulk);
     rpc_free(c->rpc);
+    local_cluster_stop(c->local);
 }
 
 static unsigned
@@ -336,7 +375,7 @@ submit_cluster_main(int argc, char **argv, char **envp, const struct cluster_ops
         e = read_spec(&s, &c);
     } else {
         e = submit_options_parse(argc, argv, envp, &s.a, &s.o);
-        if (!e && s.o.action == SUBMIT_RUN)
+        if (!e && s.o.action == SUBMIT_RUN && s.o.master.kind == SUBMIT_STANDALONE)
             e = identity_load(s.o.conf, &s.a, &c.identity);
     }
     if (e)
