@@ -1,6 +1,7 @@
 /* profile -- see profile.h */
 #include "worker/profile.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/file.h"
@@ -8,11 +9,16 @@
 
 static const char magic[] = "glibc-ld.so.cache1.1";
 enum { MAGIC = sizeof magic - 1, HEADER = 48, ENTRY = 24, CACHE_MAX = 64 << 20 };
+
+static bool
+is_ours(uint32_t kind)
+{
 #ifdef __x86_64__
-enum { KIND = 0x0303 }; /* ELF for libc6, x86-64 */
+    return kind == 0x0303; /* ELF for libc6, x86-64 */
 #else
-enum { KIND = 0 };      /* any */
+    return true;
 #endif
+}
 
 static uint32_t
 u32_at(const char *p)
@@ -43,7 +49,7 @@ profile_sonames(const void *bytes, size_t n, struct arena *a, char ***ret)
         const char *x = p + HEADER + (size_t)i * ENTRY;
         uint32_t kind = u32_at(x), at = u32_at(x + 4);
 
-        if ((KIND && kind != KIND) || at >= n || !memchr(p + at, 0, n - at))
+        if (!is_ours(kind) || at >= n || !memchr(p + at, 0, n - at))
             continue;
         if (!found || strcmp(names[found - 1], p + at)) /* sorted: doubles are neighbours */
             names[found++] = arena_strdup(a, p + at);
