@@ -1,0 +1,312 @@
+#!/usr/bin/env python3
+"""tests/worker_cluster.py [CASE...] -- workers as processes, with a real master and real jobs, on loopback.
+
+What every case also asserts: nothing outlives a worker for 3 s, and no folder but its own keeps anything.
+"""
+import filecmp
+import glob
+import json
+import os
+import random
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+BUILD = os.path.abspath(os.environ.get("top_builddir", "build"))
+GONE_S, JOB_S = 3.0, 120
+
+
+def fail(what):
+    raise AssertionError(what)
+
+
+def processes(mark):
+    """{pid: title} of those whose environment holds the mark; zombies are somebody's to reap, not alive."""
+    found = {}
+    for d in glob.glob("/proc/[0-9]*"):
+        try:
+            with open(d + "/environ", "rb") as f:
+                if mark.encode() not in f.read():
+                    continue
+            with open(d + "/stat") as f:
+                if f.read().rsplit(")", 1)[1].split()[0] in "ZX":
+                    continue
+            with open(d + "/cmdline", "rb") as f:
+                found[int(os.path.basename(d))] = f.read().split(b"\0")[0].decode(errors="replace")
+        except OSError:
+            pass
+    return found
+
+
+class Daemon:
+    """A process that logs JSON lines on stderr."""
+
+    def __init__(self, world, name, *args):
+        self.log = os.path.join(world.dir, "%s-%d.log" % (os.path.basename(name), world.count()))
+        self.mark = "TASKD_TEST_DAEMON=%s" % os.path.basename(self.log)
+        env = dict(world.env, TASKD_TEST_DAEMON=os.path.basename(self.log))
+        with open(self.log, "wb") as log:
+            self.p = subprocess.Popen([os.path.join(BUILD, name), *args], env=env, stderr=log, stdin=subprocess.DEVNULL,
+                                      stdout=subprocess.DEVNULL)
+
+    def lines(self):
+        with open(self.log, errors="replace") as f:
+            return f.read().splitlines()
+
+    def says(self, words):
+        return [x for x in self.lines() if words in x]
+
+    def until(self, words, n=1, seconds=20):
+        wait_for(lambda: len(self.says(words)) >= n or self.p.poll() is not None, seconds,
+                 "%s does not say %r:\n%s" % (self.log, words, "\n".join(self.lines()[-20:])))
+        if len(self.says(words)) < n:
+            fail("%s ended:\n%s" % (self.log, "\n".join(self.lines()[-20:])))
+
+    def kill(self, signo=signal.SIGKILL):
+        if self.p.poll() is None:
+            self.p.send_signal(signo)
+        self.p.wait(timeout=20)
+        wait_for(lambda: not processes(self.mark), GONE_S, "left behind: %s" % processes(self.mark))
+
+
+def wait_for(cond, seconds, what):
+    end = time.monotonic() + seconds
+    nothing = select.epoll()
+    while not cond():
+        if time.monotonic() > end:
+            fail(what() if callable(what) else what)
+        nothing.poll(0.02)
+    nothing.close()
+
+
+class World:
+    def __init__(self):
+        self.dir = tempfile.mkdtemp(prefix="taskd-workers-")
+        self.mark = "TASKD_TEST_WORLD=%s" % os.path.basename(self.dir)
+        self.env = dict(os.environ, TASKD_LIBEXEC=BUILD, HOME=self.dir, XDG_CONFIG_HOME=self.dir + "/conf",
+                        TASKD_TEST_WORLD=os.path.basename(self.dir))
+        self.n = 0
+        self.daemons = []
+        self.input = os.path.join(self.dir, "in")
+        os.mkdir(self.input)
+        rnd = random.Random(7)
+        with open(os.path.join(self.input, "a.txt"), "w") as f:
+            for _ in range(100000):
+                f.write("w%d w%d and more words\n" % (rnd.randrange(5000), rnd.randrange(70)))
+
+    def count(self):
+        self.n += 1
+        return self.n
+
+    def path(self, *names):
+        return os.path.join(self.dir, *names)
+
+    def master(self, port=0):
+        url = self.path("url")
+        if os.path.exists(url):
+            os.unlink(url)
+        m = Daemon(self, "taskd-master", "--port", str(port), "--dir", self.path("master"), "--url-file", url)
+        self.daemons.append(m)
+        wait_for(lambda: os.path.exists(url) or m.p.poll() is not None, 20, "the master does not listen")
+        with open(url) as f:
+            self.url = f.read().strip()
+        return m
+
+    def worker(self, name, cores=2):
+        w = Daemon(self, "taskd-worker", "--dir", self.path(name), "--cores", str(cores), "--memory", "4g", self.url)
+        w.dir = self.path(name)
+        self.daemons.append(w)
+        w.until("registered with the master")
+        return w
+
+    def submit(self, out, *more, module="wordcount"):
+        return subprocess.Popen([os.path.join(BUILD, "taskd-submit"), "--master", self.url,
+                                 "--conf", "taskd.files.maxPartitionBytes=16k", *more,
+                                 os.path.join(BUILD, "examples", module + ".so"), self.input, self.path(out)],
+                                env=self.env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def finish(self, job, status=0):
+        out, err = job.communicate(timeout=JOB_S)
+        if job.returncode != status:
+            fail("exit status %s, not %s:\n%s\n%s" % (job.returncode, status, out[-3000:], err[-3000:]))
+        return out, err
+
+    def same(self, out):
+        local = self.path("local")
+        if not os.path.exists(local):
+            subprocess.run([os.path.join(BUILD, "taskd-submit"), "--master", "local[2]", "--conf",
+                            "taskd.files.maxPartitionBytes=16k", os.path.join(BUILD, "examples/wordcount.so"), self.input,
+                            local], check=True, env=self.env, timeout=JOB_S, stderr=subprocess.DEVNULL)
+        a, b = sorted(os.listdir(local)), sorted(os.listdir(self.path(out)))
+        if sum(os.path.getsize(os.path.join(local, x)) for x in a) == 0:
+            fail("nothing was counted")
+
+        def rows(d, names):
+            return sorted(x for n in names if n.startswith("part-") for x in open(os.path.join(d, n)))
+        if rows(local, a) != rows(self.path(out), b):
+            fail("other rows than a local run gives")
+
+    def applications(self, w):
+        """Folders of applications and drivers, in a worker's folder that holds nothing else."""
+        names = set(os.listdir(w.dir)) - {"lock", "worker-id", "blobs"}
+        return sorted(x for x in names if not x.startswith(".gone-"))
+
+    def executors(self, w):
+        return {p: t for p, t in processes(w.mark).items() if t.startswith("taskd executor ")}
+
+    def end(self):
+        for d in reversed(self.daemons):
+            d.kill(signal.SIGKILL)
+        wait_for(lambda: not processes(self.mark), GONE_S, lambda: "left behind: %s" % processes(self.mark))
+        shutil.rmtree(self.dir)
+
+
+def case_job(w):
+    """A job on two workers; when it is over, nothing of it is left."""
+    w.master()
+    a, b = w.worker("a"), w.worker("b")
+    w.finish(w.submit("out"))
+    w.same("out")
+    for x in (a, b):
+        wait_for(lambda: not w.applications(x) and len(processes(x.mark)) == 1, GONE_S,
+                 lambda: "left in %s: %s %s" % (x.dir, w.applications(x), processes(x.mark)))
+        if not x.says("runs as process"):
+            fail("%s ran nothing" % x.dir)
+
+
+def case_killed(w):
+    """kill -9 of a worker amid a job: its processes go with it, the job gives the same bytes on the other one."""
+    w.master()
+    a, b = w.worker("a"), w.worker("b")
+    job = w.submit("out", "--conf", "taskd.task.maxFailures=20")
+    a.until("runs as process")
+    wait_for(lambda: glob.glob(w.path("a", "*", "blocks", "s*")) or job.poll() is not None, 60, "no map output")
+    a.kill()
+    w.finish(job)
+    w.same("out")
+    # back in its folder: the same worker, nothing of the old job
+    with open(w.path("a", "worker-id")) as f:
+        name = f.read()
+    a = w.worker("a")
+    if not a.says(name):
+        fail("the worker has another id")
+    wait_for(lambda: not w.applications(a), 10, lambda: "left: %s" % w.applications(a))
+
+
+def case_returns(w):
+    """A worker that is killed and comes back while the application lives is used again."""
+    w.master()
+    a = w.worker("a")
+    job = w.submit("out", "--conf", "taskd.task.maxFailures=20")
+    a.until("runs as process")
+    a.kill()
+    a = w.worker("a")
+    a.until("runs as process", seconds=60)
+    w.finish(job)
+    w.same("out")
+
+
+def case_silent(w):
+    """Idle workers that are killed leave neither process nor port nor file outside their folders."""
+    before = set(os.listdir("/tmp")) | set(os.listdir("/dev/shm"))
+    w.master()
+    a = w.worker("a")
+    message = json.loads(a.says("shuffle service on")[0])["message"]
+    host, port = message.rsplit(" ", 1)[1].rsplit(":", 1)
+    with open("/proc/%d/status" % a.p.pid) as f:
+        rss = [int(x.split()[1]) for x in f if x.startswith("VmRSS")][0]
+    print("    idle worker: %.1f MB" % (rss / 1024))
+    socket.create_connection((host, int(port)), timeout=5).close()
+    a.kill()
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+        fail("the port is still open")
+    except ConnectionRefusedError:
+        pass
+    b = w.worker("b")
+    b.kill(signal.SIGTERM)
+    if b.p.returncode != 0:
+        fail("exit status %d after SIGTERM" % b.p.returncode)
+    left = {x for x in set(os.listdir("/tmp")) | set(os.listdir("/dev/shm")) if "taskd" in x} - before
+    if left - {os.path.basename(w.dir)}:
+        print("    others' perhaps: %s" % left)
+    for d in "ab":
+        if set(os.listdir(w.path(d))) != {"lock", "worker-id", "blobs"}:
+            fail("left: %s" % os.listdir(w.path(d)))
+
+
+def case_master_returns(w):
+    """The master is killed amid a job and comes back: the job goes on, the worker registers again."""
+    m = w.master()
+    a = w.worker("a")
+    job = w.submit("out")
+    a.until("runs as process")
+    port = int(w.url.rsplit(":", 1)[1])
+    m.kill()
+    w.master(port)
+    a.until("registered with the master", 2)
+    w.finish(job)
+    w.same("out")
+    wait_for(lambda: not w.applications(a), 15, lambda: "left: %s" % w.applications(a))
+
+
+def case_unreachable(w):
+    """Executors that could not call their driver are not started, and the submitter reads why."""
+    w.master()
+    a = w.worker("a")
+    job = w.submit("out", "--conf", "taskd.driver.host=127.0.0.1", "--conf", "taskd.driver.bindAddress=127.0.0.2")
+    a.until("can't reach the driver at 127.0.0.1:", seconds=30)
+    if a.says("runs as process"):
+        fail("it was started all the same")
+    job.send_signal(signal.SIGTERM)
+    out, err = job.communicate(timeout=30)
+    if "can't reach the driver" not in err:
+        print("    the submitter was not told:\n" + err[-1500:])
+
+
+def case_driver(w):
+    """Cluster mode: the driver runs on a worker; its exit status and output come back."""
+    w.master()
+    a = w.worker("a")
+    job = w.submit("out", "--deploy-mode", "cluster")
+    w.finish(job)
+    w.same("out")
+    if not a.says("driver 0 runs as process"):
+        fail("no driver ran there")
+
+
+def main():
+    cases = {k[5:]: f for k, f in globals().items() if k.startswith("case_")}
+    bad = 0
+    for name in sys.argv[1:] or cases:
+        began = time.monotonic()
+        w = World()
+        try:
+            cases[name](w)
+            w.end()
+            print("ok   %-16s %.1f s" % (name, time.monotonic() - began), flush=True)
+        except (AssertionError, subprocess.SubprocessError, OSError) as e:
+            bad += 1
+            print("FAIL %-16s %s" % (name, e), flush=True)
+            for d in w.daemons:
+                print("  -- " + d.log)
+                print("".join("  " + x + "\n" for x in d.lines()[-25:]))
+            for d in w.daemons:
+                try:
+                    d.kill()
+                except AssertionError:
+                    pass
+            if os.environ.get("KEEP"):
+                print("  kept: " + w.dir)
+            else:
+                shutil.rmtree(w.dir, ignore_errors=True)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
