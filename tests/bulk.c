@@ -173,6 +173,30 @@ many(void)
     rig_fini(&r);
 }
 
+/* No retries: the first broken connection is the last one. */
+static void
+limits(void)
+{
+    struct rig r;
+    struct got g = { 0 };
+
+    rig_init(&r, NULL, NULL);
+    rig_file(&r, "f", 1 << 20, 1);
+    bulk_client_limit(r.c, 100000, 0, 1000000);
+    rig_get(&r, "f", 0, 1 << 20, &g);
+    EQ_U64(g.got, 1 << 20);
+    rig_check(&g, 0, 0, 1 << 20, 1);
+    got_fini(&g);
+    CU_ASSERT(rig_stats(&r).requests >= (1 << 20) / 100000);
+    bulk_server_remove(r.s, "app");
+    rig_get(&r, "f", 0, 1, &g); /* by a connection that the server has closed already */
+    IS_ERR(g.e, ERR_LOST, "it closed the connection");
+    g.e = NULL;
+    got_fini(&g);
+    EQ_U64(rig_stats(&r).refused, 0);
+    rig_fini(&r);
+}
+
 static void
 many_connections(void)
 {
@@ -517,6 +541,7 @@ static const struct unit_test tests[] = {
     { "bulk.empty_file", empty_file },
     { "bulk.elsewhere", elsewhere },
     { "bulk.many", many },
+    { "bulk.limits", limits },
     { "bulk.many_connections", many_connections },
     { "bulk.killed", killed },
     { "bulk.stopped", stopped },

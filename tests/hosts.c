@@ -137,7 +137,7 @@ host_start(unsigned i, const unsigned char *secret, const char *symbolise)
     struct executor_opts x = {
         .number = i, .slots = w.slots, .host = h->name, .bulk = h->bulk, .worker = h->name, .dir = h->dir,
         .scratch = h->scratch, .module_fd = w.module.fd, .module_name = w.module.info.name, .symbolise = symbolise,
-        .fetch = { h->client, bulk_get, bulk_forget }, .end = on_executor_end,
+        .fetch = { h->client, bulk_get, bulk_forget, bulk_client_limit }, .end = on_executor_end,
     };
     memcpy(x.secret, secret, sizeof x.secret);
     check(link_pair(w.loop, &to_executor, &to_driver));
@@ -191,7 +191,7 @@ start(int argc, char **argv)
         .main = { .module_fd = w.module.fd, .module_name = w.module.info.name, .symbolise = symbolise,
                   .budget = MEMORY, .argc = argc, .argv = argv },
         .host = "driver", .dir = w.dir, .bulk = "", .scratch = w.dir, .memory = MEMORY,
-        .fetch = { w.client, bulk_get, bulk_forget },
+        .fetch = { w.client, bulk_get, bulk_forget, bulk_client_limit },
         .split_bytes = 128 << 10, .max_failures = 10,
         .say = on_say, .lost = on_lost, .end = on_end, .items = &w.items,
     };

@@ -32,6 +32,9 @@ driver__welcome(struct remote *x)
     w.budget = d->o.memory / x->slots;
     w.data_limit = d->o.data_limit;
     w.timeout_ns = d->o.task_timeout_ns;
+    w.in_flight = conf_bytes(d->o.conf, CONF_REDUCER_IN_FLIGHT);
+    w.fetch_retries = (uint32_t)conf_int(d->o.conf, CONF_SHUFFLE_IO_RETRIES);
+    w.fetch_wait_ns = conf_ns(d->o.conf, CONF_SHUFFLE_IO_RETRY_WAIT);
     it.kind_case = TASKD__ITEM__KIND_WELCOME;
     it.welcome = &w;
     send(x, &it);

@@ -45,6 +45,7 @@ struct executor_opts {
         struct bulk_client *client;
         void (*get)(struct bulk_client *c, const struct bulk_get *g);
         void (*forget)(struct bulk_client *c, void *arg);
+        void (*limit)(struct bulk_client *c, uint64_t in_flight, unsigned retries, uint64_t backoff_ns); /* or NULL */
     } fetch;
     /* It is over: the driver said Stop (why NULL), or the link is down or was refused.  Takes why.  Once, and never
      * from inside a call of this header; executor_free() is allowed in it. */

@@ -171,6 +171,8 @@ on_welcome(struct executor *x, const Taskd__Item *it)
     x->budget = m->budget;
     x->data_limit = m->data_limit;
     x->timeout_ns = m->timeout_ns;
+    if (x->o.fetch.limit && m->in_flight)
+        x->o.fetch.limit(x->o.fetch.client, m->in_flight, m->fetch_retries, m->fetch_wait_ns);
     return NULL;
 }
 

@@ -133,7 +133,7 @@ start(struct process *p)
     memcpy(o.secret, s->start->secret.data, sizeof o.secret);
     memcpy(bo.secret, s->start->secret.data, sizeof bo.secret);
     TRY(bulk_client_new(p->loop, &bo, &p->bulk));
-    o.fetch = (struct executor_fetch){ p->bulk, bulk_get, bulk_forget };
+    o.fetch = (struct executor_fetch){ p->bulk, bulk_get, bulk_forget, bulk_client_limit };
     TRY(rpc_dial(p->rpc, &dial, &link));
     return executor_attach(p->loop, p->zygote, &o, link, &p->executor);
 }

@@ -59,6 +59,8 @@ struct bulk_client_opts {
     uint64_t silence_ns;          /* a connection with requests under way that says nothing is broken; 0: 10 s */
 };
 struct err *bulk_client_new(struct loop *l, const struct bulk_client_opts *o, struct bulk_client **ret) MUST_USE;
+/* in_flight, retries and backoff_ns as they are, from now on; retries 0: none. */
+void bulk_client_limit(struct bulk_client *c, uint64_t in_flight, unsigned retries, uint64_t backoff_ns);
 /* Requests under way are forgotten without a call. */
 void bulk_client_free(struct bulk_client *c); /* NULL is allowed */
 

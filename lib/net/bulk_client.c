@@ -397,12 +397,9 @@ bulk_client_new(struct loop *l, const struct bulk_client_opts *o, struct bulk_cl
         abort();
     c->l = l;
     memcpy(c->secret, o->secret, BULK_SECRET);
-    c->in_flight = o->in_flight ? o->in_flight : 48 << 20;
     c->requests = o->requests ? o->requests : 8;
-    c->piece = c->in_flight / c->requests;
-    c->piece = c->piece > BULK_PIECE_MAX ? BULK_PIECE_MAX : c->piece < BULK_PIECE_MIN ? BULK_PIECE_MIN : c->piece;
-    c->retries = o->retries ? o->retries : 3;
-    c->backoff_ns = o->backoff_ns ? o->backoff_ns : 100000000u;
+    bulk_client_limit(c, o->in_flight ? o->in_flight : 48 << 20, o->retries ? o->retries : 3,
+                      o->backoff_ns ? o->backoff_ns : 100000000u);
     c->silence_ns = o->silence_ns ? o->silence_ns : 10000000000u;
     c->finished_end = &c->finished;
     if (o->tls || pipe2(c->pipe, O_CLOEXEC) < 0)
@@ -415,6 +412,16 @@ bulk_client_new(struct loop *l, const struct bulk_client_opts *o, struct bulk_cl
     else
         *ret = c;
     return err_wrap_take(e, "starting a bulk client");
+}
+
+void
+bulk_client_limit(struct bulk_client *c, uint64_t in_flight, unsigned retries, uint64_t backoff_ns)
+{
+    c->in_flight = in_flight;
+    c->piece = in_flight / c->requests;
+    c->piece = c->piece > BULK_PIECE_MAX ? BULK_PIECE_MAX : c->piece < BULK_PIECE_MIN ? BULK_PIECE_MIN : c->piece;
+    c->retries = retries;
+    c->backoff_ns = backoff_ns;
 }
 
 void
