@@ -1,4 +1,5 @@
-/* The parts of grants: grants.c (workers, leases), grants_apps.c, grants_drivers.c, place.c (who gets what), why.c. */
+/* The parts of grants: grants.c (step, time), grants_workers.c (with leases), grants_apps.c, grants_drivers.c, place.c
+ * (who gets what), why.c. */
 #ifndef MASTER_GRANTS_PRIV_H
 #define MASTER_GRANTS_PRIV_H
 #include "master/grants.h"
@@ -103,6 +104,15 @@ char *grants__dup(const char *s);
 void grants__set(char **p, const char *s);
 struct grants_action *grants__act(struct grants *g, uint8_t kind);
 const char *grants__text(struct grants *g, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* ---- grants_workers.c */
+void grants__worker_event(struct grants *g, const struct grants_event *ev);
+/* With its children and their files; frees w. */
+void grants__worker_lost(struct grants *g, struct grants__worker *w, const char *why);
+void grants__worker_free(struct grants__worker *w);
+/* Files of applications that are over; while it is not known which are, they stay. */
+void grants__drop_files(struct grants *g, struct grants__worker *w);
+void grants__say_stop(struct grants *g, struct grants__lease *l, const char *why);
 struct grants__worker *grants__worker(const struct grants *g, const char *id);
 struct grants__lease *grants__lease_new(struct grants__worker *w, const char *id, uint32_t executor, uint32_t cores,
                                         uint64_t memory, uint64_t now);
