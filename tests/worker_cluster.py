@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 
+SRC = os.path.abspath(os.environ.get("top_srcdir", os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")))
 BUILD = os.path.abspath(os.environ.get("top_builddir", "build"))
 GONE_S, JOB_S = 3.0, 120
 
@@ -127,7 +128,7 @@ class World:
     def submit(self, out, *more, module="wordcount"):
         return subprocess.Popen([os.path.join(BUILD, "taskd-submit"), "--master", self.url,
                                  "--conf", "taskd.files.maxPartitionBytes=16k", *more,
-                                 os.path.join(BUILD, "examples", module + ".so"), self.input, self.path(out)],
+                                 os.path.join(BUILD, "examples", module) + ".so", self.input, self.path(out)],
                                 env=self.env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def finish(self, job, status=0):
@@ -267,6 +268,105 @@ def case_unreachable(w):
     out, err = job.communicate(timeout=30)
     if "can't reach the driver" not in err:
         print("    the submitter was not told:\n" + err[-1500:])
+
+
+FILES_C = """
+#include <stdio.h>
+#include <string.h>
+#include <taskd.h>
+int from_library(void);
+static void
+look(td_task *t, td_str line, td_out_str *out)
+{
+    static const char *const names[] = { "lookup.csv", "env/deep/it.txt" };
+    char p[64];
+
+    for (int i = 0; i < 2; i++) {
+        FILE *f = fopen(names[i], "r");
+        if (!f) {
+            td_fail(t, "no %s", names[i]);
+            return;
+        }
+        size_t n = fread(p, 1, sizeof p, f);
+        fclose(f);
+        td_emit(out, ((td_str){ p, n }));
+    }
+    snprintf(p, sizeof p, "library %d", LIBRARY);
+    td_emit(out, td_cstr(p));
+}
+TD_FLAT_MAP(look, str, str);
+static int
+job(td_job *j, int argc, char **argv)
+{
+    return td_save_text(td_flat_map(td_text_file(j, argv[1]), look), argv[2]);
+}
+TD_PLUGIN("files", "1", job);
+"""
+
+
+def build_files(w, library):
+    """A module that reads --files and --archives by their names and, perhaps, calls a library of --libs."""
+    with open(w.path("files.c"), "w") as f:
+        f.write(FILES_C)
+    with open(w.path("lib.c"), "w") as f:
+        f.write("int from_library(void); int from_library(void) { return 42; }\n")
+    with open(w.path("lookup.csv"), "w") as f:
+        f.write("a,b")
+    os.makedirs(w.path("tree", "deep"))
+    with open(w.path("tree", "deep", "it.txt"), "w") as f:
+        f.write("unpacked")
+    subprocess.run(["tar", "-czf", w.path("env.tar.gz"), "-C", w.path("tree"), "deep"], check=True)
+    cc = [os.path.join(SRC, "sdk/taskd-cc"), w.path("files.c"), "-o", w.path("files.so")]
+    if library:
+        subprocess.run(["cc", "-shared", "-fPIC", "-Wl,-soname,libfrom.so.1", w.path("lib.c"), "-o", w.path("libfrom.so.1")],
+                       check=True)
+        subprocess.run(cc + ["-DLIBRARY=from_library()", "-L" + w.dir, "-l:libfrom.so.1"], check=True)
+    else:
+        subprocess.run(cc + ["-DLIBRARY=42"], check=True)
+    shutil.rmtree(w.input)
+    os.mkdir(w.input)
+    with open(os.path.join(w.input, "one.txt"), "w") as f:
+        f.write("one line\n")
+
+
+def files_job(w, *more):
+    w.master()
+    w.worker("a")
+    job = w.submit("out", "--files", w.path("lookup.csv"), "--archives", w.path("env.tar.gz") + "#env", *more,
+                   module=w.path("files"))
+    w.finish(job)
+    got = "".join(open(x).read() for x in sorted(glob.glob(w.path("out", "part-*"))))
+    if got != "a,b\nunpacked\nlibrary 42\n":
+        fail("the job found %r" % got)
+
+
+def case_files(w):
+    """Files and archives are there under their names in the tasks' working folder, as in Spark."""
+    build_files(w, False)
+    files_job(w)
+
+
+def case_files_cluster(w):
+    """The same in cluster mode: they go by the master to the driver's worker."""
+    build_files(w, False)
+    files_job(w, "--deploy-mode", "cluster")
+
+
+def todo_library(w):
+    """A library of --libs resolves what the module needs."""
+    build_files(w, True)
+    files_job(w, "--libs", w.path("libfrom.so.1"))
+
+
+def case_tls(w):
+    """The same job when all links and fetches are mutual TLS."""
+    cert = [os.path.join(BUILD, "taskd-cert")]
+    subprocess.run(cert + ["init"], check=True, env=w.env, stdout=subprocess.DEVNULL)
+    subprocess.run(cert + ["issue", "--host", "127.0.0.1", "--out", w.path("conf/taskd/tls")], check=True, env=w.env, stdout=subprocess.DEVNULL)
+    w.master()
+    a, b = w.worker("a"), w.worker("b")
+    w.finish(w.submit("out"))
+    w.same("out")
 
 
 def case_driver(w):
