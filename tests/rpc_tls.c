@@ -233,7 +233,7 @@ tls_files_bad(void)
     w.good.cert = cert;
     refused(&p, party_listen(&p, &lo), &w.good, "TLS");
     w.good.ca = "/no/such/file";
-    IS_ERR(rpc_dial(p.r, &o, &l), ERR_IO, "reading the TLS CA file \"/no/such/file\"");
+    IS_ERR(rpc_dial(p.r, &o, &l), ERR_CONFIG, "'/no/such/file'");
     w.good.ca = w.good.key;
     IS_ERR(rpc_dial(p.r, &o, &l), ERR_CONFIG, "CA");
     CU_ASSERT(!s && !l);

@@ -222,7 +222,9 @@ target_of(const char *address)
     struct buf b = { 0 };
     size_t n = strlen(address), host = strcspn(address, ":");
 
-    if (!strncmp(address, "unix:", 5))
+    if (host == 9 && !strncmp(address, "localhost", 9)) /* needs no resolver */
+        buf_printf(&b, "ipv4:127.0.0.1%s", address + 9);
+    else if (!strncmp(address, "unix:", 5))
         buf_printf(&b, "%s", address);
     else if (address[0] == '[')
         buf_printf(&b, "ipv6:%s", address);
@@ -239,6 +241,8 @@ rpc_dial(struct rpc *r, const struct rpc_dial_opts *o, struct link **ret)
 {
     grpc_channel_credentials *creds;
 
+    if (o->tls) /* the same files, the same care */
+        TRY(tls_check_listen("127.0.0.1", o->tls));
     TRY(rpc__creds_dial(o->tls, &creds));
     struct rpc__dial *d = calloc(1, sizeof *d);
     if (!d)

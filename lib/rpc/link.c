@@ -33,13 +33,13 @@ drop_queue(struct rpc_link *l)
     l->first = l->last = NULL;
 }
 
-/* The chunk that n more bytes go to: a message grows up to LINK_BATCH, and is larger only if one envelope is. */
+/* The chunk that n more bytes go to: a message grows up to RPC_BATCH, and is larger only if one envelope is. */
 static struct rpc__chunk *
 chunk_for(struct rpc_link *l, size_t n)
 {
     struct rpc__chunk *c = l->last;
 
-    if (!c || (c->n && c->n + n > LINK_BATCH)) {
+    if (!c || (c->n && c->n + n > RPC_BATCH)) {
         c = calloc(1, sizeof *c);
         if (!c)
             abort();

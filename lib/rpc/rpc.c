@@ -166,6 +166,8 @@ start(struct rpc *r)
     int errnum = pthread_create(&r->reactor, NULL, reactor, r);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     r->started = errnum == 0;
+    if (r->started)
+        pthread_setname_np(r->reactor, "taskd-rpc");
     return errnum ? err_errno(errnum, "starting the thread of gRPC") : NULL;
 }
 
@@ -256,6 +258,7 @@ rpc_free(struct rpc *r)
 {
     if (!r)
         return;
+    ASSERT(!r->listening);
     if (r->started) {
         for (struct rpc_link *l = r->links; l; l = l->next)
             ASSERT(l->closed);

@@ -28,6 +28,11 @@ enum {
     RPC_MESSAGE_LIMIT = 16 << 20,
     RPC_LINKS = 10000,
     RPC_LINKS_PER_PEER = 4096,
+#ifdef TASKD_HOSTILE
+    RPC_BATCH = 64, /* bytes that are joined to a message */
+#else
+    RPC_BATCH = LINK_BATCH,
+#endif
 };
 #define RPC_DIAL_NS UINT64_C(5000000000)
 #define RPC_CLOSE_NS UINT64_C(1000000000)    /* a closed link that does not get on for so long ends */
@@ -58,6 +63,7 @@ struct rpc {
     struct rpc_link *dirty;          /* have something to write */
     struct rpc_link *links;          /* all whose gRPC part lives or whose owner did not close them */
     unsigned live;                   /* links, servers, refusals */
+    unsigned listening;              /* servers that were not freed */
 };
 
 /* ---- rpc.c */

@@ -351,6 +351,7 @@ rpc_listen(struct rpc *r, const struct rpc_listen_opts *o, void (*on_link)(void 
     s->limit = o->message_limit ? o->message_limit : RPC_MESSAGE_LIMIT;
     s->stop = (struct rpc__op){ .done = on_stopped, .owner = s };
     r->live++;
+    r->listening++;
     struct err *e = listen_at(s, o);
     if (e) {
         rpc_server_free(s);
@@ -381,6 +382,7 @@ rpc_server_free(struct rpc_server *s)
         return;
     ASSERT(!s->freed);
     s->freed = true;
+    s->r->listening--;
     if (s->grpc) {
         s->uses++;
         grpc_server_shutdown_and_notify(s->grpc, s->r->cq, rpc__op_go(&s->stop));
