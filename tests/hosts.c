@@ -191,12 +191,12 @@ start(int argc, char **argv)
         .main = { .module_fd = w.module.fd, .module_name = w.module.info.name, .symbolise = symbolise,
                   .budget = MEMORY, .argc = argc, .argv = argv },
         .host = "driver", .dir = w.dir, .bulk = "", .scratch = w.dir, .memory = MEMORY,
-        .fetch = { w.client, bulk_get, bulk_forget, bulk_client_limit },
         .split_bytes = 128 << 10, .max_failures = 10,
         .say = on_say, .lost = on_lost, .end = on_end, .items = &w.items,
     };
     memcpy(o.secret, secret, sizeof o.secret);
     check(driver_new(w.loop, w.zygote, &o, &w.driver));
+    driver_fetch(w.driver, &(struct executor_fetch){ w.client, bulk_get, bulk_forget, bulk_client_limit });
     check(driver_run(w.driver, "app-hosts", w.hosts * w.slots));
     for (unsigned i = 0; i < w.hosts; i++)
         host_start(i, secret, symbolise);

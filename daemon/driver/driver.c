@@ -371,9 +371,6 @@ driver_new(struct loop *l, struct zygote *z, const struct driver_opts *o, struct
     d->zygote = z;
     d->o = *o;
     d->sched = sched_new(&so);
-    if (o->fetch.limit)
-        o->fetch.limit(o->fetch.client, conf_bytes(o->conf, CONF_REDUCER_IN_FLIGHT),
-                       (unsigned)conf_int(o->conf, CONF_SHUFFLE_IO_RETRIES), conf_ns(o->conf, CONF_SHUFFLE_IO_RETRY_WAIT));
     d->cap_nodes = 8;
     d->node = calloc(d->cap_nodes, sizeof *d->node);
     if (!d->node)

@@ -41,7 +41,6 @@ struct driver_opts {
     const char *dir;         /* of its own, for broadcasts: exists */
     const char *bulk;        /* "host:port" of who serves dir, "" nobody */
     const char *host;        /* this one, as executors of the same host call theirs */
-    struct executor_fetch fetch; /* how results that lie on other hosts come here */
     const char *scratch;     /* where shuffle and spill files of local mode are, for sentences; "" elsewhere */
     unsigned char secret[DRIVER_SECRET]; /* what an executor must know */
     uint64_t memory;         /* record bytes of an executor: its slots share them */
@@ -78,6 +77,8 @@ struct driver_progress {
 };
 
 struct err *driver_new(struct loop *l, struct zygote *z, const struct driver_opts *o, struct driver **ret) MUST_USE;
+/* How results that lie on other hosts come here; before driver_run().  Without it there are no other hosts. */
+void driver_fetch(struct driver *d, const struct executor_fetch *f);
 /* Starts the job's main.  slots: all that the application can have; splits and partitions are made for as many. */
 struct err *driver_run(struct driver *d, const char *app_id, unsigned slots) MUST_USE;
 /* Somebody calls who says that it is an executor; takes the link. */

@@ -85,6 +85,7 @@ struct driver {
     struct loop *loop;
     struct zygote *zygote;
     struct driver_opts o;
+    struct executor_fetch fetch;
     char *app_id;
     uint64_t app;
     const char *cwd; /* with executors elsewhere: what relative inputs are relative to */

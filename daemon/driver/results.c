@@ -75,7 +75,7 @@ get(struct coming *c)
 {
     struct bulk_get g = { .host = c->from, .name = c->name, .length = INT64_MAX, .fd = c->fd, .done = on_file, .arg = c };
 
-    c->d->o.fetch.get(c->d->o.fetch.client, &g);
+    c->d->fetch.get(c->d->fetch.client, &g);
 }
 
 static void
@@ -101,10 +101,19 @@ fetch(struct driver *d, uint32_t frame, uint32_t index, const struct node *n, co
 }
 
 void
+driver_fetch(struct driver *d, const struct executor_fetch *f)
+{
+    d->fetch = *f;
+    if (f->limit)
+        f->limit(f->client, conf_bytes(d->o.conf, CONF_REDUCER_IN_FLIGHT),
+                 (unsigned)conf_int(d->o.conf, CONF_SHUFFLE_IO_RETRIES), conf_ns(d->o.conf, CONF_SHUFFLE_IO_RETRY_WAIT));
+}
+
+void
 driver__results_free(struct driver *d)
 {
     while (d->coming) {
-        d->o.fetch.forget(d->o.fetch.client, d->coming);
+        d->fetch.forget(d->fetch.client, d->coming);
         coming_free(d->coming);
     }
 }
@@ -123,7 +132,7 @@ driver__open_result(struct driver *d, uint32_t frame, uint32_t index)
         return;
     }
     const struct node *n = &d->node[s->place[p]];
-    bool here = strcmp(n->host, d->o.host) == 0, served = d->o.fetch.get && n->bulk[0];
+    bool here = strcmp(n->host, d->o.host) == 0, served = d->fetch.get && n->bulk[0];
     buf_printf(&path, "%s/", n->dir);
     size_t dir = path.n;
     names_output(&path, s->id, p, (uint32_t)s->attempt[p]);

@@ -33,6 +33,7 @@ struct cluster_run {
     struct rpc *rpc;
     struct rpc_server *server;
     struct bulk_server *bulk;
+    struct bulk_client *results; /* fetches what actions gave from executors' hosts */
     struct cluster *cluster;
     struct preflight *preflight;
     struct local_cluster *local; /* NULL unless the master is local-cluster[...] */
@@ -81,6 +82,20 @@ host_port(struct submit *s, const char *host, uint16_t port)
 
 /* ---- the back-end's calls */
 
+static struct err *
+fetch_results(struct submit *s)
+{
+    struct cluster_run *c = s->cluster;
+    struct bulk_client_opts o = { .app = s->app_id, .tls = c->identity.tls };
+
+    memcpy(o.secret, s->secret, sizeof o.secret);
+    struct err *e = bulk_client_new(s->loop, &o, &c->results);
+    explicit_bzero(o.secret, sizeof o.secret);
+    if (!e)
+        driver_fetch(s->driver, &(struct executor_fetch){ c->results, bulk_get, bulk_forget, bulk_client_limit });
+    return e;
+}
+
 static void
 on_ready(void *arg, const char *app_id, uint32_t cores)
 {
@@ -98,6 +113,8 @@ on_ready(void *arg, const char *app_id, uint32_t cores)
     struct err *e = bulk_server_add(c->bulk, arena_printf(&s->a, "blobs-%s", app_id), c->blobs.dir, s->secret);
     if (!e)
         e = bulk_server_add(c->bulk, app_id, c->dir, s->secret);
+    if (!e)
+        e = fetch_results(s);
     if (!e)
         e = driver_run(s->driver, app_id, slots ? slots : 1);
     if (e)
@@ -311,6 +328,7 @@ stop(struct submit *s)
         c->backend->stop(c->cluster, s->status, s->state ? s->state : "FAILED");
     rpc_server_free(c->server);
     bulk_server_free(c->bulk);
+    bulk_client_free(c->results);
     rpc_free(c->rpc);
     local_cluster_stop(c->local);
 }
