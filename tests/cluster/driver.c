@@ -1,5 +1,5 @@
 /* driver -- taskd-driver with the back-end of the tests */
-#include "cluster/spawn.h"
+#include "spawn.h"
 #include "submit/cluster.h"
 
 int

@@ -1,5 +1,5 @@
 /* spawn -- see spawn.h */
-#include "cluster/spawn.h"
+#include "spawn.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -138,6 +138,35 @@ def case_killed_executors(w, expected):
     killed(w, expected)
 
 
+def case_other_hosts(w, expected):
+    """Each executor says that it is on a host of its own: map outputs go through the bulk server."""
+    finish(w, w.start({"SPAWN_REMOTE": "1", "SPAWN_KEEP": "1"}), expected)
+
+
+def case_killed_on_other_hosts(w, expected):
+    killed(w, expected, {"SPAWN_REMOTE": "1", "SPAWN_KEEP": "1"})
+
+
+def case_results_of_other_hosts(w, expected):
+    """collect and take: the driver's main reads results that are elsewhere."""
+    said = []
+    os.makedirs(os.path.join(w.dir, "a")), os.makedirs(os.path.join(w.dir, "b"))
+    module = os.path.join(BUILD, "tests/e2e/modules/actions.so")
+    p = subprocess.run([SUBMIT, "--master", "local[2]", module, w.input, os.path.join(w.dir, "a")],
+                       stderr=subprocess.PIPE, text=True, timeout=JOB_S)
+    said.append([line for line in p.stderr.splitlines() if line.split(" ")[0] in ("collect", "take", "reduce", "seen")])
+    w.n += 1
+    w.work = os.path.join(w.dir, "work%d" % w.n)
+    os.mkdir(w.work)
+    q = subprocess.run([DRIVER, "--master", "taskd://127.0.0.1:7077", "--conf", "taskd.driver.host=127.0.0.1",
+                        "--total-executor-cores", "2", "--executor-cores", "1", module, w.input,
+                        os.path.join(w.dir, "b")], stderr=subprocess.PIPE, text=True, timeout=JOB_S,
+                       env=dict(os.environ, TASKD_LIBEXEC=BUILD, SPAWN_DIR=w.work, SPAWN_REMOTE="1", SPAWN_KEEP="1"))
+    said.append([line for line in q.stderr.splitlines() if line.split(" ")[0] in ("collect", "take", "reduce", "seen")])
+    assert q.returncode == p.returncode and said[0] == said[1] and len(said[0]) > 3, (p.stderr, q.stderr)
+    w.nothing_left()
+
+
 def case_killed_with_kept_files(w, expected):
     killed(w, expected, {"SPAWN_KEEP": "1"})
 
