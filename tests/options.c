@@ -393,7 +393,6 @@ files_go_along(void)
     refused("--master taskd://a --libs l.zip job.so", ERR_CONFIG,
             "--libs: \"l.zip\" is not a shared library\nhint: Unpack it and name the libraries in it.");
     refused("--master taskd://a --py-files t.csv job.so", ERR_CONFIG, "--py-files: \"t.csv\" is not a shared library");
-    refused("--files t.csv job.so", ERR_CONFIG, "--files: taskd.files is not built yet for a local master");
     snprintf(words, sizeof words, "--master taskd://a --files %s job.so", dir);
     refused(words, ERR_CONFIG, "is not a file");
     CU_ASSERT(chdir("/") == 0);

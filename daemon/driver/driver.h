@@ -29,6 +29,9 @@ enum { DRIVER_SECRET = 32 };
 struct driver_main {
     int module_fd;           /* verified bytes; borrowed */
     const char *module_name;
+    const char *files;       /* folder of what went along with it, "" nothing */
+    const char *const *libs; /* names there: loaded before the module, in this order */
+    uint32_t n_libs;
     const char *symbolise;   /* path of taskd-symbolise or NULL */
     uint64_t budget;         /* record bytes */
     uint64_t data_limit;     /* RLIMIT_DATA, 0: none */

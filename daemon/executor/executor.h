@@ -38,6 +38,9 @@ struct executor_opts {
     unsigned char secret[EXECUTOR_SECRET]; /* of the application: what the driver lets it in by */
     int module_fd;           /* verified bytes; borrowed */
     const char *module_name;
+    const char *files;       /* folder of what went along with it, "" nothing */
+    const char *const *libs; /* names there: loaded before the module, in this order */
+    uint32_t n_libs;
     const char *symbolise;   /* path of taskd-symbolise or NULL */
     /* How files of other hosts come here: bulk_get and bulk_forget with their client.  get NULL: there are no other
      * hosts.  Pointers, because local mode links neither sockets nor TLS. */

@@ -107,6 +107,19 @@ raise_descriptors(void)
     }
 }
 
+/* Libraries that went along, in the order of loading. */
+static const char *const *
+libs_of(struct process *p, uint32_t *ret_n)
+{
+    const Taskd__StartExecutor *s = p->spec->start;
+    const char **libs = ARENA_ARRAY(&p->a, const char *, s->n_blob);
+
+    for (size_t i = 0; i < s->n_blob; i++)
+        if (s->blob[i]->use == TASKD__BLOB_USE__LIBRARY)
+            libs[(*ret_n)++] = s->blob[i]->blob->name;
+    return libs;
+}
+
 static struct err *
 start(struct process *p)
 {
@@ -122,9 +135,12 @@ start(struct process *p)
     if (s->tls_ca[0])
         p->tls = (struct tls_files){ s->tls_ca, s->tls_cert, s->tls_key };
     struct rpc_dial_opts dial = { .address = s->start->driver, .tls = s->tls_ca[0] ? &p->tls : NULL };
+    uint32_t n_libs = 0;
+    const char *const *libs = libs_of(p, &n_libs);
     struct executor_opts o = {
         .number = s->start->executor, .slots = s->start->cores,
         .host = s->host, .bulk = s->bulk, .dir = s->dir, .worker = s->worker, .scratch = s->scratch,
+        .files = arena_printf(&p->a, "%s/../files", s->dir), .libs = libs, .n_libs = n_libs,
         .module_fd = p->module.fd, .module_name = p->module.info.name, .symbolise = symbolise,
         .end = on_end, .arg = p,
     };

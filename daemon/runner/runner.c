@@ -345,12 +345,18 @@ load(struct runner *r)
 
     must(frame_recv(r->chan, &f));
     struct get g = GET_OF(f.p, f.n);
-    char *name = get_str(&g, &r->process);
-    r->limit = get_u64(&g);
+    struct wire_module m;
+    wire_get_module(&g, &r->process, &m);
+    r->limit = m.budget;
+    r->world.files = m.files[0] ? m.files : NULL;
     int fd = frame_take_fd(&f, 0);
     if (f.type != WIRE_MODULE || g.bad || fd < 0)
         give_up(err_new(ERR_CORRUPT, "the first frame is no module"));
-    struct err *e = module_load(fd, name, &r->image);
+    struct err *e = NULL;
+    for (uint32_t i = 0; !e && i < m.n_libs; i++)
+        e = module_load_library(arena_printf(&r->process, "%s/%s", m.files, m.libs[i]));
+    if (!e)
+        e = module_load(fd, m.name, &r->image);
     close(fd);
     if (!e)
         crash_module(r->image.base, r->image.size);

@@ -83,10 +83,6 @@ files(struct arena *a, struct submit_options *o)
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
         const char *list = conf_str(o->conf, lists[i].key), *origin = conf_origin(o->conf, lists[i].key);
 
-        if (*list && o->master.kind == SUBMIT_LOCAL)
-            return err_hint(err_new(ERR_CONFIG, "%s: %s is not built yet for a local master", origin,
-                                    conf_def(lists[i].key)->name),
-                            "Use --master local-cluster[1,CORES,MEMORY], or name the file's own path in the job.");
         TRY_OR(add_list(a, o, lists[i].use, list), "%s", origin);
     }
     return NULL;

@@ -136,6 +136,7 @@ submit__driver(struct submit *s, const struct driver_opts *where)
     o.main = (struct driver_main){
         .module_fd = s->module.fd,
         .module_name = s->module.info.name,
+        .files = s->files, .libs = s->libs, .n_libs = s->n_libs,
         .symbolise = s->symbolise,
         .data_limit = memory + RUNNER_SLACK,
         .argc = s->o.n_args,
@@ -167,6 +168,7 @@ start(struct submit *s)
     err_free(exe_libexec(&s->a, "taskd-symbolise", &s->symbolise)); /* without it: numbers for names */
     TRY(zygote_start(runner, &s->zygote));
     TRY(scratch_make(s));
+    TRY(submit__files(s));
     TRY(loop_new(&s->loop));
     TRY(loop_signal(s->loop, SIGINT, on_signal, s));
     TRY(loop_signal(s->loop, SIGTERM, on_signal, s));
@@ -179,15 +181,35 @@ start(struct submit *s)
     return NULL;
 }
 
+/* This host's libraries, and those that go along. */
+struct libraries {
+    const struct submit *s;
+    struct module_profile host;
+};
+
+static bool
+has_library(void *arg, const char *soname)
+{
+    const struct libraries *l = arg;
+
+    for (size_t i = 0; i < l->s->o.n_files; i++)
+        if (l->s->o.files[i].use == SUBMIT_LIBRARY && !strcmp(l->s->o.files[i].name, soname))
+            return true;
+    return l->host.has_library(l->host.arg, soname);
+}
+
 static struct err *
 module(struct submit *s)
 {
-    struct module_profile host;
+    struct libraries l = { .s = s };
 
     s->module.fd = -1;
     TRY(module_read(s->o.module, &s->a, &s->module));
-    module_profile_host(&host);
-    TRY(module_check(&s->module.info, &host));
+    module_profile_host(&l.host);
+    struct module_profile here = l.host;
+    here.has_library = has_library;
+    here.arg = &l;
+    TRY(module_check(&s->module.info, &here));
     return module_list(&s->module.info, &s->a, &s->items);
 }
 

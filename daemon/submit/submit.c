@@ -36,6 +36,7 @@ start(struct submit *s)
         .dir = s->scratch, .scratch = s->scratch,
         .module_fd = s->module.fd,
         .module_name = s->module.info.name,
+        .files = s->files, .libs = s->libs, .n_libs = s->n_libs,
         .symbolise = s->symbolise,
         .end = on_executor_end, .arg = s,
     };

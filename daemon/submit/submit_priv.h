@@ -26,6 +26,9 @@ struct submit {
     const char *symbolise;          /* or NULL */
     char *scratch;
     bool scratch_ours;              /* to be removed */
+    const char *files;              /* folder of what goes along, "" nothing does */
+    const char **libs;              /* names there, to be loaded first */
+    uint32_t n_libs;
     unsigned char secret[DRIVER_SECRET]; /* the application's */
     struct loop *loop;
     struct driver *driver;
@@ -48,6 +51,8 @@ struct submit {
     struct event_json_sink json;
 };
 
+/* files.c: what goes along, for runners of this process: s->files, s->libs.  Archives are unpacked meanwhile. */
+struct err *submit__files(struct submit *s) MUST_USE;
 /* run.c */
 /* The whole run: returns the exit status. */
 int submit__run(struct submit *s);

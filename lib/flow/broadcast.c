@@ -41,6 +41,20 @@ base_name(const char *path)
     return s ? s + 1 : path;
 }
 
+/* ---- files that went along */
+
+struct err *
+flow__file(const struct flow_world *w, const char *name, struct arena *a, const char **ret)
+{
+    bool odd = !name || !name[0] || name[0] == '/' || strstr(name, "..");
+
+    *ret = arena_printf(a, "%s/%s", w->files ? w->files : "", odd ? "" : name);
+    if (!odd && w->files && access(*ret, R_OK) == 0)
+        return NULL;
+    return err_hint(err_new(ERR_INPUT, "no file \"%s\" went along with the module", name ? name : ""),
+                    "Name it at submission: --files PATH, or --files PATH#NAME.");
+}
+
 /* ---- calls of an author's build into the host */
 
 static void *
@@ -93,9 +107,22 @@ host_get(td_task *t, uint32_t item)
     return p;
 }
 
+static const char *
+host_path(td_task *t, td_job *j, const char *name, const char *file, int line)
+{
+    struct build *u = (struct build *)t;
+    const char *path;
+    struct err *e = flow__file(u->run->w, name, &u->b->a, &path);
+
+    if (e)
+        u->run->w->die(u->run->w->arg, err_wrap_take(e, "td_file in the build of broadcast \"%s\" at %s:%d",
+                                                     u->b->bc->i.name, base_name(file), line));
+    return path;
+}
+
 static const td_host build_host = {
     .size = sizeof(td_host), .abi_major = TD_ABI_MAJOR, .abi_minor = TD_ABI_MINOR,
-    .alloc = host_alloc, .undo_full = host_undo_full, .bad = host_bad, .log = host_log, .get = host_get,
+    .alloc = host_alloc, .undo_full = host_undo_full, .bad = host_bad, .log = host_log, .get = host_get, .path = host_path,
 };
 
 /* ---- building */

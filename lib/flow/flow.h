@@ -77,6 +77,7 @@ struct flow_world {
     const struct flow_format *text;
     struct table_keep *keep; /* memory that stays between attempts (flow/table.h); NULL: none does */
     struct flow_bcasts *bcasts;
+    const char *files; /* folder of what went along with the module; NULL: nothing did */
 };
 
 /* Broadcasts in this process: mapped and built at first use, there until they are dropped or the process ends.

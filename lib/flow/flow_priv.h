@@ -66,6 +66,9 @@ void flow__deltas(struct flow_run *r);
 /* broadcast.c: what td_get gives for an item, for the dataset of node */
 struct err *flow__bcast(const struct flow_run *r, const struct plan_node *node, uint32_t item, const void **ret);
 
+/* broadcast.c: the path of a file that went along, in a */
+struct err *flow__file(const struct flow_world *w, const char *name, struct arena *a, const char **ret);
+
 /* chain.c */
 struct flow_sink *flow__op_new(struct flow_run *r, struct flow_user *u, struct flow_sink *next);
 struct flow_sink *flow__group_new(struct flow_run *r, struct flow_user *u, struct flow_sink *next);

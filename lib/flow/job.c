@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "flow/job_priv.h"
+#include "flow_priv.h"
 
 static struct job *
 of(td_job *j)
@@ -316,10 +317,25 @@ host_log(td_task *t, td_job *tj, int level, const char *file, int line, const ch
     of(tj)->w->say(of(tj)->w->arg, level, job__base(file), line, text);
 }
 
+static const char *
+host_path(td_task *t, td_job *tj, const char *name, const char *file, int line)
+{
+    struct job *j = of(tj);
+    const char *path;
+    struct err *e = flow__file(j->fw, name, &j->a, &path);
+
+    if (e) {
+        job__fail(j, err_wrap_take(e, "%s:%d: td_file", job__base(file), line));
+        j->w->say(j->w->arg, TD_ERROR, "", 0, j->error);
+    }
+    return path;
+}
+
 static const td_host job_host = {
     .size = sizeof(td_host), .abi_major = TD_ABI_MAJOR, .abi_minor = TD_ABI_MINOR,
     .source = host_source, .op = host_op, .act = job__act, .rows_free = job__rows_free, .conf = host_conf,
     .conf_set = host_conf_set, .total = host_total, .error = host_error, .log = host_log, .broadcast = job__broadcast,
+    .path = host_path,
 };
 
 void

@@ -110,6 +110,8 @@ struct module_image {
 /* Loads the bytes behind fd, once per process.  Runs the module's constructors: in a runner only, after
  * its crash handlers are set.  fd may be closed afterwards. */
 struct err *module_load(int fd, const char *name, struct module_image *ret) MUST_USE;
+/* A library that the module needs, from a file; before module_load(), at which the loader finds it by its SONAME. */
+struct err *module_load_library(const char *path) MUST_USE;
 /* Item by number; NULL when there is none of that number and kind (TD_I_*). */
 const td_item *module_item(const struct module_image *m, uint32_t number, uint16_t kind);
 /* The number of an item of the module: its index in td_task.slot, too.  UINT32_MAX: it is none. */

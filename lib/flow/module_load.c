@@ -163,6 +163,16 @@ without_path(const char *text, const char *path)
 }
 
 struct err *
+module_load_library(const char *path)
+{
+    if (dlopen(path, RTLD_NOW | RTLD_GLOBAL | RTLD_NODELETE))
+        return NULL;
+    const char *why = dlerror();
+
+    return err_new(ERR_ABI, "loading library %s: %s", flow__base_name(path), without_path(why ? why : "unknown reason", path));
+}
+
+struct err *
 module_load(int fd, const char *name, struct module_image *ret)
 {
     struct module_image m = { .name = flow__base_name(name) };

@@ -154,10 +154,22 @@ host_get(td_task *t, uint32_t item)
     return p;
 }
 
+static const char *
+host_path(td_task *t, td_job *j, const char *name, const char *file, int line)
+{
+    struct flow_user *u = of(t);
+    const char *path;
+    struct err *e = flow__file(u->run->w, name, u->run->a, &path);
+
+    if (e)
+        u->run->w->die(u->run->w->arg, err_wrap_take(e, "td_file in %s() at %s:%d", u->fn->i.name, base_name(file), line));
+    return path;
+}
+
 static const td_host task_host = {
     .size = sizeof(td_host), .abi_major = TD_ABI_MAJOR, .abi_minor = TD_ABI_MINOR,
     .alloc = host_alloc, .undo_full = host_undo_full, .bad = host_bad, .log = host_log,
-    .get = host_get,
+    .get = host_get, .path = host_path,
 };
 
 td_slot_

@@ -53,6 +53,30 @@ wire_get_err(struct get *g)
 }
 
 void
+wire_put_module(struct buf *b, const struct wire_module *m)
+{
+    put_str(b, m->name);
+    put_u64(b, m->budget);
+    put_str(b, m->files);
+    put_u32(b, m->n_libs);
+    for (uint32_t i = 0; i < m->n_libs; i++)
+        put_str(b, m->libs[i]);
+}
+
+void
+wire_get_module(struct get *g, struct arena *a, struct wire_module *m)
+{
+    m->name = get_str(g, a);
+    m->budget = get_u64(g);
+    m->files = get_str(g, a);
+    m->n_libs = get_count(g, 4);
+    const char **libs = ARENA_ARRAY(a, const char *, m->n_libs);
+    for (uint32_t i = 0; i < m->n_libs; i++)
+        libs[i] = get_str(g, a);
+    m->libs = libs;
+}
+
+void
 wire_put_open(struct buf *b, const struct wire_open *o)
 {
     put_u8(b, o->kind);

@@ -13,7 +13,7 @@
 
 enum wire_type {
     /* executor -> runner */
-    WIRE_MODULE = 1, /* str name, u64 budget; fd: the verified bytes */
+    WIRE_MODULE = 1, /* struct wire_module; fd: the verified bytes */
     WIRE_STAGE,      /* plan_stage_encode; frame.id: the stage */
     WIRE_MAIN,       /* u32 argc, str each: run the job's main */
     WIRE_REPLY,      /* err, then what the request wants */
@@ -36,6 +36,15 @@ enum wire_type {
     WIRE_BROADCAST,  /* u32 id, str name, u8 whether a path follows, str path; else fd: sealed bytes -> */
     WIRE_UNBROADCAST, /* u32 id -> */
     WIRE_MAIN_DONE,  /* u32 exit status; no reply */
+};
+
+/* What a runner begins with. */
+struct wire_module {
+    const char *name;
+    uint64_t budget;   /* of record bytes */
+    const char *files; /* folder of what went along, "": nothing did */
+    const char *const *libs; /* names in that folder: to be loaded before the module, in this order */
+    uint32_t n_libs;
 };
 
 /* One launch: goes through the ring as it lies. */
@@ -83,6 +92,9 @@ struct wire_done {
 void wire_put_err(struct buf *b, const struct err *e);
 /* *ret is NULL when there was none; a malformed one is itself an err. */
 struct err *wire_get_err(struct get *g);
+void wire_put_module(struct buf *b, const struct wire_module *m);
+/* Strings live in a; a malformed one makes g bad. */
+void wire_get_module(struct get *g, struct arena *a, struct wire_module *ret);
 void wire_put_open(struct buf *b, const struct wire_open *o);
 struct err *wire_get_open(struct get *g, struct wire_open *ret) MUST_USE;
 void wire_put_fetch(struct buf *b, const struct wire_fetch *f);

@@ -27,7 +27,7 @@
  *     taskd-cc wordcount.c -o wordcount.so
  *     taskd-submit --master 'local[*]' wordcount.so INPUT OUTPUT
  *
- * Contents: 1 values  2 chain functions  3 inside a task  4 accumulators  5 broadcasts  6 strings
+ * Contents: 1 values  2 chain functions  3 inside a task  4 accumulators  5 broadcasts, files  6 strings
  *           7 the driver: datasets and actions  8 the module  9 what crosses the border (the ABI; you need
  *           not read it)
  *
@@ -507,6 +507,7 @@ struct td_host {
     void (*log)(td_task *, td_job *, int level, const char *file, int line, const char *fmt, va_list);
     const void *(*get)(td_task *, uint32_t item);
     int (*broadcast)(td_job *, int op, const td_bc *, const void *p, size_t n, const char *file, int line);
+    const char *(*path)(td_task *, td_job *, const char *name, const char *file, int line);
 };
 struct td_job { const td_host *h; };
 struct td_ds { const td_host *h; td_job *job; };
@@ -600,7 +601,7 @@ TD_INLINE_ void td_min_(td_slot_ *s, int64_t v) { if (v < s->i) s->i = v; }
 /* The merged value, int64_t or double. */
 #define td_total(job, name) td_total_##name(job)
 
-/* ================================================================== 5. broadcasts
+/* ================================================================== 5. broadcasts, files
  *
  * Bytes that every task can read: a table to look things up in, a dictionary, a model.  There is one copy of them
  * on each machine, read-only, which all tasks there share.  At file scope:
@@ -674,6 +675,27 @@ TD_INLINE_ const void *td_get_(td_task *t, const td_item *const *ref)
 #define td_unbroadcast(job, name) ((job)->h->broadcast(job, TD_BC_DESTROY, &td_bc_##name, 0, 0, TD_AT_))
 TD_INLINE_ int td_broadcast_file_(td_job *j, const td_bc *b, const char *path, const char *file, int line)
 { return j->h->broadcast(j, TD_BC_FILE, b, path, 0, file, line); }
+
+/* td_file(t, name), td_file(j, name): the path on this machine of what went along by --files PATH (its name is the
+ * path's last part, or NAME of PATH#NAME), or of a file in an archive of --archives: "model.tar.gz/weights".  The string
+ * lives as long as the attempt or the job; the file is for reading.  Without such a file a task's attempt
+ * ends, and a job has failed (its td_file gives a path where nothing is).  For what tasks look things up in, a
+ * broadcast is better: it is mapped once a machine, not read by each task. */
+#ifdef __cplusplus
+#define td_file(x, name) td_file_(x, name, TD_AT_)
+TD_END_
+static inline const char *td_file_(td_task *t, const char *name, const char *file, int line)
+{ return t->h->path(t, 0, name, file, line); }
+static inline const char *td_file_(td_job *j, const char *name, const char *file, int line)
+{ return j->h->path(0, j, name, file, line); }
+TD_BEGIN_
+#else
+#define td_file(x, name) _Generic((x), td_task *: td_file_t_, td_job *: td_file_j_)(x, name, TD_AT_)
+TD_INLINE_ const char *td_file_t_(td_task *t, const char *name, const char *file, int line)
+{ return t->h->path(t, 0, name, file, line); }
+TD_INLINE_ const char *td_file_j_(td_job *j, const char *name, const char *file, int line)
+{ return j->h->path(0, j, name, file, line); }
+#endif
 
 /* ==================================================================== 6. strings */
 TD_INLINE_ td_str td_cstr(const char *s) { td_str r = { s, strlen(s) }; return r; }

@@ -28,6 +28,8 @@
  * TD_TRY_BROADCAST(name, p, n) gives a broadcast its bytes for the tries behind it (they are not copied); each of
  * them builds it anew when its function asks, and drops it in td_try_free.
  *
+ * td_file(t, name) is name: put what a function reads into the folder where the test runs.
+ *
  * An array is one with a name, in C also ((td_i64[]){ 1, 2, 3 }).  TD_ARG(x) may follow, as where the dataset is
  * built.  Each gives a td_try:
  *
@@ -309,6 +311,11 @@ TD_COLD_ const void *td_try_get_(td_task *t, uint32_t item)
     }
     return t->slot[item].p;
 }
+TD_COLD_ const char *td_try_path_(td_task *t, td_job *j, const char *name, const char *file, int line)
+{
+    (void)t, (void)j, (void)file, (void)line;
+    return name;
+}
 TD_COLD_ const td_host *td_try_host_(void)
 {
     static td_host h;
@@ -321,6 +328,7 @@ TD_COLD_ const td_host *td_try_host_(void)
     h.bad = td_try_bad_;
     h.log = td_try_log_;
     h.get = td_try_get_;
+    h.path = td_try_path_;
     return &h;
 }
 

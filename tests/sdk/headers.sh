@@ -81,6 +81,10 @@ bc_job='return td_broadcast(j, table, argv[0], 3) || td_broadcast_file(j, table,
 use='static td_u64 f(td_task *t, td_u64 v) { return v + (td_u64)td_get(t, table)->n; }
 TD_MAP(f, u64, u64);
 '
+module 'static td_u64 f(td_task *t, td_u64 v) { return v + (td_file(t, "x")[0] == 0); }
+TD_MAP(f, u64, u64);
+' 'return td_file(j, "x") == 0;' && silent 'a file that went along'
+module '' 'return td_file(argv, "x") == 0;' && refused 'a file of nobody' 'error'
 module "TD_BROADCAST(table);
 $use" "$bc_job" && silent 'a broadcast of bytes'
 module "${bc}TD_BROADCAST(table, struct table, table_build);
