@@ -163,6 +163,8 @@ class World:
     def end(self):
         for d in reversed(self.daemons):
             d.kill(signal.SIGKILL)
+            if d.says("Sanitizer"):
+                fail("\n".join(d.lines()))
         wait_for(lambda: not processes(self.mark), GONE_S, lambda: "left behind: %s" % processes(self.mark))
         shutil.rmtree(self.dir)
 
