@@ -356,11 +356,34 @@ on_bcast_reply(void *arg, uint32_t frame, struct err *e)
 }
 
 
+/* 0 means a default there: no wait is another word. */
+static struct sched_opts
+sched_opts_of(const struct driver_opts *o)
+{
+    const struct conf *c = o->conf;
+    uint64_t wait = conf_ns(c, CONF_LOCALITY_WAIT);
+
+    return (struct sched_opts){
+        .max_failures = o->max_failures,
+        .task_timeout_ns = o->task_timeout_ns,
+        .locality_ns = wait ? wait : SCHED_NEVER,
+        .max_rounds = (uint32_t)conf_int(c, CONF_STAGE_MAX_ATTEMPTS),
+        .avoid_off = !conf_bool(c, CONF_EXCLUDE),
+        .avoid_task_executor = (uint8_t)conf_int(c, CONF_EXCLUDE_TASK_EXECUTOR),
+        .avoid_task_node = (uint8_t)conf_int(c, CONF_EXCLUDE_TASK_NODE),
+        .avoid_stage_executor = (uint8_t)conf_int(c, CONF_EXCLUDE_STAGE_EXECUTOR),
+        .avoid_stage_node = (uint8_t)conf_int(c, CONF_EXCLUDE_STAGE_NODE),
+        .avoid_app_executor = (uint8_t)conf_int(c, CONF_EXCLUDE_APP_EXECUTOR),
+        .avoid_app_node = (uint8_t)conf_int(c, CONF_EXCLUDE_APP_NODE),
+        .avoid_ns = conf_ns(c, CONF_EXCLUDE_TIMEOUT),
+    };
+}
+
 struct err *
 driver_new(struct loop *l, struct zygote *z, const struct driver_opts *o, struct driver **ret)
 {
     struct driver *d = calloc(1, sizeof *d);
-    struct sched_opts so = { .max_failures = o->max_failures, .task_timeout_ns = o->task_timeout_ns };
+    struct sched_opts so = sched_opts_of(o);
 
     if (!d)
         abort();
