@@ -64,6 +64,7 @@ struct executor {
     uint32_t n_nodes;
     struct death *deaths; /* reports being made */
     struct remote_ask *asks; /* of runners, for files of other hosts */
+    struct tails *tails;     /* NULL: none yet */
     struct broadcasts *bcasts;
     struct executor__drops *drops; /* per slot */
     struct loop_timer progress, over;

@@ -3,7 +3,8 @@
  *
  * A copy is an unnamed file in the scratch directory, as large as the original.  At first it has the original's end
  * only, with the footer, and goes to the runner like that; the runner says by WIRE_FETCH which parts it needs, and
- * sends the descriptor along.  So nothing is kept here between two requests, and disk is used for what is read.
+ * sends the descriptor along.  So nothing is kept here between two requests but the ends of files (tails.h), and disk
+ * is used for what is read.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,15 +17,17 @@
 #include "block/block.h"
 #include "executor/executor_priv.h"
 #include "executor/names.h"
+#include "executor/tails.h"
 #include "net/bulk.h"
 
 enum {
 #ifdef TASKD_HOSTILE
     TAIL = 100,
+    TAILS_BYTES = 2000,
 #else
     TAIL = 64 << 10, /* of a file that is asked for first: most footers fit */
+    TAILS_BYTES = 32 << 20, /* of all that are kept */
 #endif
-    PROBE = 64,      /* bytes from the end that tell how long the footer is */
 };
 
 struct part { /* a map output that is opened, or a part of one that is fetched */
@@ -32,6 +35,7 @@ struct part { /* a map output that is opened, or a part of one that is fetched *
     uint32_t map, attempt, node;
     int fd;             /* an open's own; a fetch's: one of the ask's */
     bool copy, waits;
+    bool again;         /* its end came damaged once */
     uint64_t offset, length, size;
     char *name;         /* of an open: for sentences */
 };
@@ -189,31 +193,92 @@ on_part(void *arg, struct err *e, uint64_t got, uint64_t size)
         answer_if_done(p->ask);
 }
 
+static struct tail_key
+key_of(const struct part *p)
+{
+    return (struct tail_key){ p->ask->parent, p->map, p->attempt, p->node };
+}
+
+/* Is the whole footer here, and right?  *ret_need: bytes of it.  ERR_CORRUPT: no. */
+static struct err *
+check_end(struct part *p, uint64_t got, uint64_t *ret_need)
+{
+    struct executor *x = p->ask->x;
+    struct buf b = { 0 };
+    char *end = buf_room(&b, got);
+    struct err *e = file_pread_full(p->fd, end, got, p->size - got, p->name);
+
+    if (!e)
+        e = block_run_tail(end, got, p->size, p->name, ret_need);
+    if (!e && *ret_need <= got)
+        e = block_run_tail_check(end, got, p->size, p->name);
+    if (!e && *ret_need <= got) {
+        struct tail_key k = key_of(p);
+        struct tail v = { p->size, end + (got - *ret_need), *ret_need };
+
+        if (!x->tails)
+            x->tails = tails_new(TAILS_BYTES);
+        tails_put(x->tails, &k, &v);
+    }
+    buf_fini(&b);
+    return e;
+}
+
+static void on_tail(void *arg, struct err *e, uint64_t got, uint64_t size);
+
+/* The last got bytes are in the copy. */
+static void
+end_is_here(struct part *p, uint64_t got)
+{
+    uint64_t need = 0;
+    struct err *e = check_end(p, got, &need);
+
+    if (e && e->code == ERR_CORRUPT && !p->again) { /* it may have happened on the way */
+        err_free(e);
+        p->again = true;
+        get(p, BULK_TAIL, TAIL, on_tail);
+        return;
+    }
+    if (e && e->code != ERR_CORRUPT) {
+        part_failed(p, e);
+        return;
+    }
+    err_free(e); /* the runner will say so in its own words */
+    if (need > got && need <= p->size)
+        get(p, BULK_TAIL, need, on_tail);
+    else
+        answer_if_done(p->ask);
+}
+
 static void
 on_tail(void *arg, struct err *e, uint64_t got, uint64_t size)
 {
     struct part *p = arg;
-    char end[PROBE];
-    uint64_t need = 0;
 
     if (!arrived(p, e))
         return;
     p->size = size;
-    if (ftruncate(p->fd, (off_t)size) < 0) {
+    if (ftruncate(p->fd, (off_t)size) < 0)
         part_failed(p, err_errno(errno, "making a copy of \"%s\"", p->name));
-        return;
-    }
-    uint64_t n = got < PROBE ? got : PROBE;
-    e = file_pread_full(p->fd, end, n, size - n, p->name);
-    if (!e)
-        e = block_run_tail(end, n, size, p->name, &need);
-    err_free(e); /* damaged: the runner will see it, and ask again */
-    if (!e && need > got) {
-        p->length = need - got;
-        get(p, size - need, p->length, on_part);
-        return;
-    }
-    answer_if_done(p->ask);
+    else
+        end_is_here(p, got);
+}
+
+/* As it came for another task. */
+static struct err *
+known_end(struct part *p, bool *ret)
+{
+    struct executor *x = p->ask->x;
+    struct tail_key k = key_of(p);
+    const struct tail *v = x->tails ? tails_get(x->tails, &k) : NULL;
+
+    *ret = v != NULL;
+    if (!v)
+        return NULL;
+    p->size = v->size;
+    if (ftruncate(p->fd, (off_t)v->size) < 0 || pwrite(p->fd, v->p, v->n, (off_t)(v->size - v->n)) != (ssize_t)v->n)
+        return err_errno(errno, "making a copy of \"%s\"", p->name);
+    return NULL;
 }
 
 /* ---- opening */
@@ -264,9 +329,18 @@ executor__open_maps(struct executor *x, unsigned slot, uint32_t frame, const str
             return;
         }
     }
-    for (uint32_t i = 0; i < k->n; i++)
-        if (k->part[i].copy)
-            get(&k->part[i], BULK_TAIL, TAIL, on_tail);
+    for (uint32_t i = 0; i < k->n; i++) {
+        struct part *p = &k->part[i];
+        bool known = !p->copy;
+        struct err *e = p->copy ? known_end(p, &known) : NULL;
+
+        if (e) {
+            fail(k, UINT32_MAX, e);
+            return;
+        }
+        if (!known)
+            get(p, BULK_TAIL, TAIL, on_tail);
+    }
     answer_if_done(k);
 }
 
@@ -373,4 +447,5 @@ executor__remote_fini(struct executor *x)
 {
     while (x->asks)
         ask_free(x->asks);
+    tails_free(x->tails);
 }

@@ -135,6 +135,8 @@ void block_run_on_corrupt(struct block_run *r, bool (*again)(void *arg, uint64_t
 /* For files that come over a network: p is the last n bytes of one of file_size bytes.  *ret_bytes: how many bytes
  * from its end block_run_open() reads. */
 MUST_USE struct err *block_run_tail(const void *p, size_t n, uint64_t file_size, const char *name, uint64_t *ret_bytes);
+/* Whether the last n bytes, which are that many at least, are as they were written. */
+MUST_USE struct err *block_run_tail_check(const void *p, size_t n, uint64_t file_size, const char *name);
 /* Reads the whole file and checks every sum, without unpacking anything. */
 MUST_USE struct err *block_run_verify(int fd, const char *name);
 struct block_schema block_run_schema(const struct block_run *r);

@@ -141,6 +141,23 @@ block_run_tail(const void *p, size_t n, uint64_t file_size, const char *name, ui
 }
 
 struct err *
+block_run_tail_check(const void *p, size_t n, uint64_t file_size, const char *name)
+{
+    struct block_run r = { .name = (char *)name };
+    struct block__trailer t;
+    uint64_t need;
+
+    TRY(block_run_tail(p, n, file_size, name, &need));
+    if (need > n)
+        return bad_run(&r, "only %zu bytes of its end are there", n);
+    const char *trailer = (const char *)p + n - sizeof t, *footer = trailer - (need - sizeof t);
+    memcpy(&t, trailer, sizeof t);
+    if (block__checksum(&t, offsetof(struct block__trailer, checksum), footer, t.footer_bytes) != t.checksum)
+        return bad_run(&r, "the checksum of its footer does not match");
+    return NULL;
+}
+
+struct err *
 block_run_open(int fd, const char *name, const struct block_codec *const *codecs, struct block_run **ret)
 {
     struct block_run *r = calloc(1, sizeof *r);

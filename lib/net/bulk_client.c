@@ -42,21 +42,41 @@ on_deliver(void *arg)
     c->freed = NULL;
 }
 
+static void
+unqueue(struct bulk_job *j)
+{
+    struct bulk_peer *p = j->peer;
+    struct bulk_job **t = &p->turn;
+
+    if (!j->queued)
+        return;
+    while (*t != j)
+        t = &(*t)->turn_next;
+    if (!(*t = j->turn_next))
+        p->turn_end = t;
+    j->queued = false;
+}
+
+static void
+enqueue(struct bulk_job *j)
+{
+    *j->peer->turn_end = j;
+    j->peer->turn_end = &j->turn_next;
+    j->turn_next = NULL;
+    j->queued = true;
+}
+
 /* Out of everything but its pieces; those forget it. */
 static void
 job_unlink(struct bulk_job *j)
 {
     struct bulk_peer *p = j->peer;
-    struct bulk_job **t = &p->turn;
     struct bulk_piece **link = &p->again, *x;
 
     *j->link = j->next;
     if (j->next)
         j->next->link = j->link;
-    while (*t && *t != j)
-        t = &(*t)->turn_next;
-    if (*t && !(*t = j->turn_next))
-        p->turn_end = t;
+    unqueue(j);
     while ((x = *link))
         if (x->job == j) {
             *link = x->next;
@@ -122,13 +142,9 @@ cut_piece(struct bulk_peer *p, uint64_t room)
     j->asked = true;
     j->pieces++;
     j->from += n;
-    if (!(p->turn = j->turn_next))
-        p->turn_end = &p->turn;
-    j->turn_next = NULL;
-    if (j->from < j->end) {
-        *p->turn_end = j;
-        p->turn_end = &j->turn_next;
-    }
+    unqueue(j);
+    if (j->from < j->end)
+        enqueue(j);
     return x;
 }
 
@@ -336,14 +352,8 @@ bulk__piece_end(struct bulk_peer *p, struct bulk_piece *x)
     free(x);
     if (j) {
         j->pieces--;
-        if (j->from >= j->end) { /* its end may have come nearer: nothing is left to ask for */
-            struct bulk_job **t = &p->turn;
-
-            while (*t && *t != j)
-                t = &(*t)->turn_next;
-            if (*t && !(*t = j->turn_next))
-                p->turn_end = t;
-        }
+        if (j->from >= j->end) /* its end may have come nearer: nothing is left to ask for */
+            unqueue(j);
         job_check(j);
     }
 }
@@ -506,8 +516,7 @@ bulk_get(struct bulk_client *c, const struct bulk_get *g)
         job_end(j, job_error(j, ERR_DENIED, "it is not a name and a range of a file"));
         return;
     }
-    *j->peer->turn_end = j;
-    j->peer->turn_end = &j->turn_next;
+    enqueue(j);
     bulk__ask(c);
 }
 

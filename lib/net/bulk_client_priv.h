@@ -25,6 +25,7 @@ struct bulk_job { /* a get */
     struct bulk_get get;           /* host is the peer's, name this one's */
     uint64_t from, end;            /* not asked for yet; from == end: nothing */
     bool asked;                    /* at least once, so that a size is known */
+    bool queued;                   /* is in the peer's turn list */
     unsigned pieces;               /* under way or to be asked for again */
     uint64_t got, size;
     struct err *err;

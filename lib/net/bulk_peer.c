@@ -12,8 +12,20 @@
 
 #define IDLE_NS 30000000000u /* less than a server's patience */
 #define BACKOFF_MAX_NS 2000000000u
+#define CONNECT_NS 5000000000u /* longer waits a host that is not there, or that a wall hides */
 
 static void on_timer(void *arg);
+
+/* How long nothing may happen now. */
+static uint64_t
+patience(const struct bulk_peer *p)
+{
+    uint64_t silence = p->c->silence_ns;
+
+    if (p->state == BULK_READY)
+        return p->under_way ? silence : IDLE_NS;
+    return silence < CONNECT_NS ? silence : CONNECT_NS;
+}
 
 static void
 hang_up(struct bulk_peer *p)
@@ -276,23 +288,21 @@ on_timer(void *arg)
 {
     struct bulk_peer *p = arg;
     struct bulk_client *c = p->c;
-    uint64_t patience = p->state == BULK_READY && !p->under_way ? IDLE_NS : c->silence_ns;
+    uint64_t now = loop_now(c->l);
 
     if (p->state == BULK_BACKING_OFF) {
         p->state = BULK_IDLE;
         bulk__ask(c);
         return;
     }
-    if (loop_now(c->l) >= p->heard + patience && p->state > BULK_CONNECTING && !receive(p)) {
+    if (now >= p->heard + patience(p) && p->state > BULK_CONNECTING && !receive(p)) {
         bulk__ask(c); /* our own loop may have been away: looked first */
         return;
     }
-    if (loop_now(c->l) < p->heard + patience) {
-        uint64_t next = p->heard + (c->silence_ns < patience ? c->silence_ns : patience);
+    if (now < p->heard + patience(p)) { /* patience changes: looked at often enough */
+        uint64_t next = p->heard + patience(p), soon = now + c->silence_ns;
 
-        if (next <= loop_now(c->l))
-            next = loop_now(c->l) + c->silence_ns;
-        loop_timer_start(c->l, &p->timer, next, on_timer, p);
+        loop_timer_start(c->l, &p->timer, next < soon ? next : soon, on_timer, p);
         return;
     }
     if (p->state == BULK_READY && !p->under_way)
@@ -342,7 +352,7 @@ bulk__peer_connect(struct bulk_peer *p)
     p->state = BULK_CONNECTING;
     p->events = LOOP_OUT;
     p->heard = loop_now(p->c->l);
-    loop_timer_start(p->c->l, &p->timer, p->heard + p->c->silence_ns, on_timer, p);
+    loop_timer_start(p->c->l, &p->timer, p->heard + patience(p), on_timer, p);
 }
 
 void
