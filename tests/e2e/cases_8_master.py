@@ -157,3 +157,91 @@ def case_master_two_masters(t):
     assert second.wait(20) == 6
     assert "another master has" in c.log()
     c.end()
+
+
+def hangs(t, c, name, **kw):
+    """A job whose tasks never end, and cost nothing."""
+    text = t.file("poison.txt", "POISON\n" * 64)
+    return c.submit("bad", "stop", "-", text, t.path(name), "16", conf=["taskd.files.maxPartitionBytes=32"], **kw)
+
+
+def case_master_shares_fairly(t):
+    """Who comes late gets half, when it has waited for three seconds."""
+    text = words(t, lines=2000)
+    c = Cluster(t, workers=2, cores=2)
+    first = hangs(t, c, "never", opts=["--executor-cores", "1"])
+    c.wait_log('"event":"executor_granted"', times=4)
+    second = c.submit("wordcount", text, t.path("out"), opts=["--executor-cores", "1"])
+    c.wait_log("all 4 cores are held by")
+    finish(second)
+    assert first.poll() is None
+    gone = [x for x in c.log().splitlines() if '"event":"executor_gone"' in x and "given up for application" in x]
+    assert len(gone) == 2, gone
+    first.terminate()
+    first.communicate(timeout=10)
+    c.end()
+
+
+def case_master_fifo(t):
+    text = words(t, lines=2000)
+    c = Cluster(t, workers=1, cores=2, options=["--scheduler", "fifo"])
+    first = hangs(t, c, "never")
+    c.wait_log('"event":"executor_granted"')
+    second = c.submit("wordcount", text, t.path("out"))
+    c.wait_log("all 2 cores are held by")
+    first.terminate()
+    first.communicate(timeout=10)
+    finish(second)
+    assert "given up" not in c.log()
+    c.end()
+
+
+def case_master_driver_killed(t):
+    """What a dead driver had is free at once; one that is supervised starts again, the one of a killed submission not."""
+    text = words(t, lines=2000)
+    c = Cluster(t, workers=2, cores=2)
+    job = hangs(t, c, "never")
+    c.wait_log('"event":"executor_granted"', times=2)
+    c.wait_log("runs as process", times=2)
+    job.kill()
+    job.wait()
+    began = time.monotonic()
+    finish(c.submit("wordcount", text, t.path("out")))
+    assert time.monotonic() - began < 5 or t.config.asan
+    c.wait_log('"state":"LOST"')
+
+    job = hangs(t, c, "never2", opts=["--deploy-mode", "cluster", "--supervise"])
+    for n in 1, 2:
+        c.wait_log("driver 0 runs as process", times=n)
+        c.wait_log('"event":"app_registered"', times=2 + n)
+        line = [x for x in c.log().splitlines() if "driver 0 runs as process" in x][-1]
+        os.kill(int(line.rsplit("process ", 1)[1].split('"')[0]), signal.SIGKILL)
+        c.wait_log('"state":"RELAUNCHING"', times=n)
+    c.wait_log("driver 0 runs as process", times=3)
+    c.wait_log('"event":"app_registered"', times=5)
+    name = [x for x in c.log().splitlines() if '"state":"SUBMITTED"' in x][-1].split('"driver":"')[1].split('"')[0]
+    p = subprocess.run([os.path.join(BUILD, "taskd"), "kill", "--master", c.url, name], cwd=t.dir,
+                       env=t.environment(), capture_output=True, text=True, timeout=20)
+    assert p.returncode == 0, p.stderr
+    finish(job, status=137)
+    c.wait_log('"state":"KILLED"')
+    finish(c.submit("wordcount", text, t.path("out2")))
+    c.end()
+
+
+def case_master_worker_lost(t):
+    """A worker that is killed, then one that only freezes: the job goes on with what is left."""
+    text = words(t)
+    want = reference(t, text)
+    c = Cluster(t, workers=3, cores=1)
+    job = c.submit("wordcount", text, t.path("out"), conf=["taskd.files.maxPartitionBytes=32k"])
+    c.wait_log("runs as process", times=3)
+    c.workers[0].kill()
+    c.wait_log('"event":"worker_lost"', within=5)
+    c.workers[1].send_signal(signal.SIGSTOP)
+    c.wait_log('"event":"worker_lost"', times=2, within=7)
+    c.workers[1].send_signal(signal.SIGCONT)
+    c.wait_log("registered with the master", times=4)
+    finish(job)
+    assert sorted(t.rows("out")) == want
+    c.end()
