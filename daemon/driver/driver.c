@@ -405,12 +405,18 @@ driver_new(struct loop *l, struct zygote *z, const struct driver_opts *o, struct
     return NULL;
 }
 
-struct err *
-driver_run(struct driver *d, const char *app_id, unsigned slots)
+void
+driver__begin(struct driver *d, const char *app_id, unsigned slots)
 {
     d->app_id = arena_strdup(&d->a, app_id);
     d->app = proto_app(app_id);
     d->slots = slots;
+}
+
+struct err *
+driver_run(struct driver *d, const char *app_id, unsigned slots)
+{
+    driver__begin(d, app_id, slots);
     return driver__main_start(d);
 }
 

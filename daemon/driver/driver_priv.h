@@ -129,6 +129,8 @@ struct driver {
 
 /* driver.c: feeds an event and does what comes out. */
 void driver__step(struct driver *d, const struct sched_event *ev);
+/* driver_run() without a main: tests ask in its place, by driver__main_frame(). */
+void driver__begin(struct driver *d, const char *app_id, unsigned slots);
 struct stage *driver__stage(const struct driver *d, uint32_t id);
 void driver__end(struct driver *d, int status, struct err *take);
 /* A known attempt's answer; w->err is taken. */

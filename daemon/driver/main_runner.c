@@ -22,7 +22,7 @@ struct main_runner {
 struct err *
 driver__main_reply(struct driver *d, uint32_t id, const struct buf *b, int fd)
 {
-    return runners_post(d->main->runners, 0, WIRE_REPLY, id, b->p, b->n, &fd, fd >= 0);
+    return d->main ? runners_post(d->main->runners, 0, WIRE_REPLY, id, b->p, b->n, &fd, fd >= 0) : NULL;
 }
 
 void
