@@ -2,7 +2,8 @@
  * bench/rpc -- what a link costs: round trips and joined envelopes between two processes.
  *
  *   bench/rpc [unix|tcp|tls] ...      one row each: round trip p50 and p99 in us, envelopes/s out and echoed back,
- *                                     and the CPU of both sides an envelope
+ *                                     and the CPU of both sides an envelope; ms from rpc_new() to the first answer,
+ *                                     and of rpc_free()
  *
  * The peer is this program again.  For tls it makes certificates with the openssl command.
  */
@@ -28,6 +29,7 @@ struct side {
     unsigned pings;
     uint64_t began, out, back;
     uint32_t us[PINGS];
+    uint64_t first;
 };
 
 static void
@@ -102,6 +104,8 @@ pong(void *arg, const void *p, size_t n)
     struct side *s = arg;
     uint64_t now = clock_mono_ns();
 
+    if (!s->first)
+        s->first = now;
     s->us[s->pings++] = (uint32_t)((now - s->began) / 10); /* in 10 ns */
     if (s->pings == PINGS) {
         loop_stop(s->loop);
@@ -166,6 +170,7 @@ row(const char *name, const char *address, const struct tls_files *tls, pid_t ot
     struct rpc_dial_opts o = { .address = address, .tls = tls };
 
     memset(&s, 0, sizeof s);
+    uint64_t began = clock_mono_ns();
     fail(loop_new(&s.loop));
     fail(rpc_new(s.loop, &r));
     fail(rpc_dial(r, &o, &s.l));
@@ -179,12 +184,14 @@ row(const char *name, const char *address, const struct tls_files *tls, pid_t ot
     double other0 = cpu_of(other);
     pump(&s);
     fail(loop_run(s.loop));
+    double cpu = cpu_of(other), own = (double)(clock_cpu_ns() - c0);
     double wall = (double)(clock_mono_ns() - t0) / 1e9;
-    printf("%-5s %8.1f %8.1f %14.0f %10.2f %10.2f\n", name, s.us[PINGS / 2] / 100.0, s.us[PINGS / 100 * 99] / 100.0,
-           ENVELOPES / wall, (double)(clock_cpu_ns() - c0) / 1e3 / ENVELOPES,
-           (cpu_of(other) - other0) * 1e6 / ENVELOPES);
     link_close(s.l);
+    uint64_t t1 = clock_mono_ns();
     rpc_free(r);
+    printf("%-5s %8.1f %8.1f %14.0f %10.2f %10.2f %9.1f %7.1f\n", name, s.us[PINGS / 2] / 100.0, s.us[PINGS / 100 * 99] / 100.0,
+           ENVELOPES / wall, own / 1e3 / ENVELOPES,
+           (cpu - other0) * 1e6 / ENVELOPES, (double)(s.first - began) / 1e6, (double)(clock_mono_ns() - t1) / 1e6);
     loop_free(s.loop);
 }
 
@@ -259,7 +266,8 @@ main(int argc, char **argv)
     if (!mkdtemp(dir))
         return 1;
     certificates(&tls);
-    printf("%-5s %8s %8s %14s %10s %10s\n", "link", "p50 us", "p99 us", "envelopes/s", "CPU us", "peer us");
+    printf("%-5s %8s %8s %14s %10s %10s %9s %7s\n", "link", "p50 us", "p99 us", "envelopes/s", "CPU us", "peer us",
+           "first ms", "free ms");
     for (int i = 1; i < argc || (argc == 1 && i <= 3); i++)
         one(argv[0], argc == 1 ? all[i - 1] : argv[i], &tls);
     struct buf b = { 0 };
