@@ -46,6 +46,42 @@ look(const ProtobufCMessage *m)
     return sum;
 }
 
+/* As an err and as a message again. */
+static void
+look_error(const Taskd__Error *m, struct arena *a)
+{
+    struct err *e = proto_err(m);
+    Taskd__Error back;
+
+    proto_of_err(e, a, &back);
+    if (e && back.n_say < 1)
+        abort();
+    err_free(e);
+}
+
+static size_t
+look_specs(const uint8_t *p, size_t n, struct arena *a)
+{
+    Taskd__ExecutorSpec *s = NULL;
+    Taskd__DriverSpec *d = NULL;
+    struct buf b = { 0 };
+    size_t sum = 0;
+
+    err_free(proto_get_executor_spec(p, n, a, &s));
+    err_free(proto_get_driver_spec(p, n, a, &d));
+    if (s) {
+        sum += look(&s->base);
+        proto_put_executor_spec(&b, s);
+    }
+    if (d) {
+        sum += look(&d->base);
+        proto_put_driver_spec(&b, d);
+    }
+    sum += b.n;
+    buf_fini(&b);
+    return sum;
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
@@ -68,14 +104,11 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
             if (e->item[i]->kind_case == TASKD__ITEM__KIND_HELLO)
                 err_free(proto_check_hello(e->item[i]->hello, "worker"));
             else if (e->item[i]->kind_case == TASKD__ITEM__KIND_REFUSED)
-                err_free(proto_err(e->item[i]->refused->error));
+                look_error(e->item[i]->refused->error, &a);
         buf_fini(&b);
     }
     err_free(x);
-    Taskd__ExecutorSpec *s = NULL;
-    err_free(proto_get_executor_spec(p, n, &a, &s));
-    if (s)
-        sink += look(&s->base);
+    sink += look_specs(p, n, &a);
     if (sink == SIZE_MAX)
         abort();
     arena_fini(&a);
