@@ -361,6 +361,7 @@ static const struct unit_test tests[] = {
     { "peer.frozen_before", peer_frozen_before },
     { "peer.does_not_read", peer_does_not_read },
     { "peer.many", peer_many },
+    { "peer.crowded", peer_crowded },
     { "limit.of_message", limit_of_message },
     { "limit.not_reached", limit_not_reached },
     { "limit.of_peer", limit_of_peer },
@@ -381,7 +382,7 @@ static const struct unit_test tests[] = {
 int
 main(int argc, char **argv)
 {
-    if (argc == 3 && !strcmp(argv[1], "--peer"))
-        return peer_main(atoi(argv[2]));
+    if (argc == 3 && (!strcmp(argv[1], "--peer") || !strcmp(argv[1], "--crowded")))
+        return peer_main(atoi(argv[2]), !strcmp(argv[1], "--crowded"));
     return unit_main(argc, argv, "rpc", tests);
 }

@@ -54,12 +54,13 @@ void party_want_bytes(struct party *p, struct heard *h, uint64_t n);
 void party_want_accepted(struct party *p, unsigned n);
 void heard_fini(struct heard *h);
 
-int peer_main(int port);
+int peer_main(int port, bool crowded);
 void peer_killed(void);
 void peer_frozen(void);
 void peer_frozen_before(void);
 void peer_does_not_read(void);
 void peer_many(void);
+void peer_crowded(void);
 void limit_of_message(void);
 void limit_not_reached(void);
 void limit_of_peer(void);

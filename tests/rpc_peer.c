@@ -1,9 +1,12 @@
 /* The rpc tests with a peer in a process of its own, which is this binary again: killed, frozen, many. */
+#include <arpa/inet.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +24,7 @@ say_port(struct heard *h, uint16_t port)
     link_send(h->l, text, (size_t)snprintf(text, sizeof text, "%u\n", port));
 }
 
+enum { CROWDED_FDS = 64 };
 static int peer_port;
 
 static void
@@ -40,23 +44,25 @@ peer_run(void)
 }
 
 int
-peer_main(int port)
+peer_main(int port, bool crowded)
 {
     static const struct unit_test tests[] = { { "peer", peer_run }, UNIT_END };
     char *argv[] = { "peer", NULL };
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     peer_port = port;
+    if (crowded)
+        setrlimit(RLIMIT_NOFILE, &(struct rlimit){ CROWDED_FDS, CROWDED_FDS });
     if (!freopen("/dev/null", "w", stdout))
         return 1;
     return unit_main(1, argv, "peer", tests);
 }
 
 static pid_t
-spawn_peer(uint16_t port)
+spawn_peer(uint16_t port, const char *how)
 {
     char text[16];
-    char *argv[] = { "tests/rpc", "--peer", text, NULL };
+    char *argv[] = { "tests/rpc", (char *)how, text, NULL };
     pid_t pid = -1;
 
     snprintf(text, sizeof text, "%u", port);
@@ -66,11 +72,11 @@ spawn_peer(uint16_t port)
 
 /* p listens and has a link from the peer (p->in[0]); h is one to the peer. */
 static pid_t
-meet(struct party *p, struct heard *h)
+meet_how(struct party *p, struct heard *h, const char *how)
 {
     party_init(p);
     p->keep = true;
-    pid_t pid = spawn_peer(party_listen(p, NULL));
+    pid_t pid = spawn_peer(party_listen(p, NULL), how);
     party_want_accepted(p, 1);
     party_want_bytes(p, &p->in[0], 2);
     buf_put(&p->in[0].all, "", 1);
@@ -78,6 +84,12 @@ meet(struct party *p, struct heard *h)
     link_send(h->l, "hello", 5);
     party_want_bytes(p, h, 5);
     return pid;
+}
+
+static pid_t
+meet(struct party *p, struct heard *h)
+{
+    return meet_how(p, h, "--peer");
 }
 
 /* Both sides of the peer's death: the link it dialled and the link it accepted. */
@@ -200,5 +212,41 @@ peer_many(void)
     EQ_U64(p.downs, 0);
     for (int i = 0; i < N; i++)
         heard_fini(&h[i]);
+    party_fini(&p);
+}
+
+/* A peer that has no descriptors left for a while listens again afterwards (gRPC alone would not). */
+void
+peer_crowded(void)
+{
+    static struct party p;
+    struct heard h = { 0 }, g = { 0 }, late = { 0 };
+    int fd[2 * CROWDED_FDS];
+    struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    pid_t pid = meet_how(&p, &h, "--crowded");
+    uint16_t port = (uint16_t)atoi(p.in[0].all.p);
+
+    to.sin_port = htons(port);
+    for (int i = 0; i < 2 * CROWDED_FDS; i++) {
+        fd[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        CU_ASSERT(connect(fd[i], (struct sockaddr *)&to, sizeof to) == 0);
+    }
+    link_send(h.l, "still there", 11); /* those who are in are not harmed */
+    party_want_bytes(&p, &h, 16);
+    for (int i = 0; i < 2 * CROWDED_FDS; i++)
+        close(fd[i]);
+    party_dial_port(&p, &g, port);
+    link_send(g.l, "hello", 5);
+    party_want_bytes(&p, &g, 5);
+    EQ_U64(g.bytes, 5);
+    party_dial_port(&p, &late, port);
+    link_send(late.l, "hello", 5);
+    party_want_bytes(&p, &late, 5);
+    EQ_U64(h.down, 0);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    heard_fini(&late);
+    heard_fini(&g);
+    heard_fini(&h);
     party_fini(&p);
 }

@@ -3,7 +3,9 @@
 #include <grpc/support/log.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -145,10 +147,25 @@ on_wake(void *arg, unsigned events)
 
 /* ---- beginning and end */
 
+/*
+ * gRPC's log is one for the process.  We know better what to say and to whom, but for one thing that is told nowhere
+ * else: a port that is not listened on any more (port.c).
+ */
+static atomic_ulong accept_failures;
+
 static void
-no_log(gpr_log_func_args *args)
+on_log(gpr_log_func_args *args)
 {
-    (void)args;
+    if (args->severity == GPR_LOG_SEVERITY_ERROR && strstr(args->message, "Failed accept"))
+        atomic_fetch_add(&accept_failures, 1);
+    if (getenv("GRPC_VERBOSITY"))
+        fprintf(stderr, "%s:%d: %s\n", args->file, args->line, args->message);
+}
+
+uint64_t
+rpc__accept_failures(void)
+{
+    return atomic_load(&accept_failures);
 }
 
 /* gRPC's threads and ours take no signals: those are the loop's. */
@@ -159,8 +176,7 @@ start(struct rpc *r)
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    if (!getenv("GRPC_VERBOSITY"))
-        gpr_set_log_function(no_log);
+    gpr_set_log_function(on_log);
     grpc_init();
     r->cq = grpc_completion_queue_create_for_next(NULL);
     int errnum = pthread_create(&r->reactor, NULL, reactor, r);

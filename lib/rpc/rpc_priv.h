@@ -38,6 +38,7 @@ enum {
 #define RPC_CLOSE_NS UINT64_C(1000000000)    /* a closed link that does not get on for so long ends */
 #define RPC_RETRY_MIN_NS UINT64_C(100000000) /* between two attempts of one dial */
 #define RPC_AGAIN_NS UINT64_C(10000000)      /* a timer that came before news that wait looks again */
+#define RPC_WATCH_NS UINT64_C(1000000000)    /* between two looks whether ports are still listened on */
 #define RPC_RETRY_MAX_NS UINT64_C(1000000000)
 
 struct rpc__op {
@@ -71,6 +72,8 @@ struct rpc {
 void *rpc__op_go(struct rpc__op *op);
 /* Starts a batch that can't fail but by a bug of ours. */
 void rpc__start(grpc_call *call, const grpc_op *ops, size_t n, struct rpc__op *op);
+/* How often gRPC could not accept a connection in this process. */
+uint64_t rpc__accept_failures(void);
 
 /* ---- args.c */
 enum { RPC_ARGS = 32 };
@@ -152,7 +155,18 @@ void rpc__dial_settle(struct rpc_link *l);
 /* No more attempts.  What follows comes by an event, or by rpc__link_settle() if the owner closed the link. */
 void rpc__dial_stop(struct rpc_link *l);
 
+/* ---- port.c */
+struct rpc__port;
+struct err *rpc__port_open(struct rpc *r, struct rpc_server *s, const struct rpc_listen_opts *o,
+                           struct rpc__port **ret, uint16_t *ret_port) MUST_USE;
+/* Takes no more; streams that came by it live on. */
+void rpc__port_close(struct rpc__port *p);
+
 /* ---- server.c */
+void rpc__server_use(struct rpc_server *s);
+void rpc__server_unuse(struct rpc_server *s);
+/* Takes a stream that came; known: it asks for what we have. */
+void rpc__server_call(struct rpc_server *s, grpc_call *call, bool known);
 /* l is no link of its server any more. */
 void rpc__server_left(struct rpc_link *l);
 #endif

@@ -1,29 +1,15 @@
 /*
- * server -- listening, accepting, and refusing what is too much.
+ * server -- who may have a link, and what is refused; a port in good health.
  *
- * A server is in use (uses) by each armed accept, by its links, and by the tag of its shutdown; the last one frees it.
+ * A server is in use (uses) by its owner, its links and its ports; the last one frees it.
  */
-#include <arpa/inet.h>
-#include <errno.h>
-#include <grpc/support/string_util.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include <sys/resource.h>
 
-#include "base/file.h"
+#include "base/clock.h"
 #include "rpc/rpc_priv.h"
-
-struct accept {
-    struct rpc__op op;
-    struct rpc_server *s;
-    grpc_call *call;
-    gpr_timespec deadline;
-    grpc_metadata_array meta;
-    grpc_call_details details; /* of the one for methods that we don't have */
-};
 
 struct rpc__peer { /* an address that links came from */
     struct rpc__peer *next;
@@ -33,34 +19,40 @@ struct rpc__peer { /* an address that links came from */
 
 struct rpc_server {
     struct rpc *r;
-    grpc_server *grpc;
-    void *method;
-    uint16_t port;
-    char *path;
+    struct rpc_listen_opts where; /* strings and tls are copies */
+    struct tls_files tls;
+    struct rpc__port *port;       /* NULL: could not be opened again so far */
+    struct loop_timer watch;
+    uint64_t failures;            /* of accepting, as known when the port was opened */
     int lock;
     unsigned max_links, max_per_peer, links;
-    uint32_t limit;
     void (*on_link)(void *arg, struct link *l);
     void *arg;
     struct rpc__peer *peers;
-    struct accept accepts[RPC_ACCEPTS], other;
-    struct rpc__op stop;
     bool freed;
     unsigned uses;
 };
 
 /* ---- the end of it */
 
-static void
-unuse(struct rpc_server *s)
+void
+rpc__server_use(struct rpc_server *s)
+{
+    s->uses++;
+}
+
+void
+rpc__server_unuse(struct rpc_server *s)
 {
     if (--s->uses)
         return;
-    if (s->grpc)
-        grpc_server_destroy(s->grpc);
-    if (s->path)
-        rpc__path_unlock(s->path, &s->lock);
-    free(s->path);
+    if (s->lock >= 0)
+        rpc__path_unlock(s->where.path, &s->lock);
+    free((char *)s->where.path);
+    free((char *)s->where.host);
+    free((char *)s->tls.ca);
+    free((char *)s->tls.cert);
+    free((char *)s->tls.key);
     s->r->live--;
     free(s);
 }
@@ -149,7 +141,7 @@ rpc__server_left(struct rpc_link *l)
     l->from->links--;
     peer_left(s, l->from);
     l->server = NULL;
-    unuse(s);
+    rpc__server_unuse(s);
 }
 
 /* ---- accepting */
@@ -178,24 +170,28 @@ begin(struct rpc_link *l)
     rpc__start(l->call, &first, 1, &l->op_start);
 }
 
-static void
-take_call(struct rpc_server *s, grpc_call *call)
+void
+rpc__server_call(struct rpc_server *s, grpc_call *call, bool known)
 {
-    char text[128], *name = grpc_call_get_peer(call);
+    char text[128] = "", *name = grpc_call_get_peer(call);
     struct rpc__peer *from = peer_of(s, name);
+    grpc_status_code code = GRPC_STATUS_RESOURCE_EXHAUSTED;
 
-    text[0] = 0;
-    if (s->links >= s->max_links)
+    if (!known)
+        code = GRPC_STATUS_UNIMPLEMENTED;
+    else if (s->freed)
+        code = GRPC_STATUS_UNAVAILABLE;
+    else if (s->links >= s->max_links)
         snprintf(text, sizeof text, "all %u links are taken", s->max_links);
     else if (from->links >= s->max_per_peer)
         snprintf(text, sizeof text, "all %u links of one address are taken", s->max_per_peer);
     gpr_free(name);
-    if (text[0] || s->freed) {
+    if (!known || s->freed || text[0]) {
         peer_left(s, from);
-        refuse(s, call, text[0] ? GRPC_STATUS_RESOURCE_EXHAUSTED : GRPC_STATUS_UNAVAILABLE, text);
+        refuse(s, call, code, text);
         return;
     }
-    struct rpc_link *l = rpc__link_new(s->r, s->limit);
+    struct rpc_link *l = rpc__link_new(s->r, s->where.message_limit);
     l->call = call;
     l->server = s;
     l->from = from;
@@ -214,127 +210,91 @@ take_call(struct rpc_server *s, grpc_call *call)
     rpc__link_settle(l);
 }
 
-static void
-arm(struct accept *a)
-{
-    struct rpc_server *s = a->s;
-    grpc_call_error ce;
+/* ---- a port in good health */
 
-    grpc_metadata_array_init(&a->meta);
-    if (a == &s->other) {
-        grpc_call_details_init(&a->details);
-        ce = grpc_server_request_call(s->grpc, &a->call, &a->details, &a->meta, s->r->cq, s->r->cq,
-                                      rpc__op_go(&a->op));
-    } else {
-        ce = grpc_server_request_registered_call(s->grpc, s->method, &a->call, &a->deadline, &a->meta, NULL, s->r->cq,
-                                                 s->r->cq, rpc__op_go(&a->op));
-    }
-    ASSERT(ce == GRPC_CALL_OK);
-    s->uses++;
-}
+static void on_watch(void *arg);
 
 static void
-on_call(void *arg, bool ok)
+watch(struct rpc_server *s, uint64_t ns)
 {
-    struct accept *a = arg;
-    struct rpc_server *s = a->s;
-    grpc_call *call = a->call;
-
-    grpc_metadata_array_destroy(&a->meta);
-    if (a == &s->other)
-        grpc_call_details_destroy(&a->details);
-    if (ok && !s->freed)
-        arm(a);
-    if (ok && a == &s->other)
-        refuse(s, call, GRPC_STATUS_UNIMPLEMENTED, "no such method");
-    else if (ok)
-        take_call(s, call);
-    unuse(s);
-}
-
-static void
-on_stopped(void *arg, bool ok)
-{
-    (void)ok;
-    unuse(arg);
-}
-
-/* ---- listening */
-
-/* gRPC only says that it did not work: ask the kernel once more. */
-static struct err *
-why_not(const struct rpc_listen_opts *o)
-{
-    struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE }, *ai = NULL;
-    char port[8];
-    int errnum = 0, one = 1;
-
-    if (o->path)
-        return err_new(ERR_IO, "can't listen on \"%s\"", o->path);
-    snprintf(port, sizeof port, "%u", o->port);
-    int bad = getaddrinfo(o->host, port, &hints, &ai);
-    if (bad)
-        return err_new(ERR_CONFIG, "can't listen on \"%s\": %s", o->host, gai_strerror(bad));
-    for (struct addrinfo *x = ai; x && !errnum; x = x->ai_next) {
-        int fd = socket(x->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-        if (fd >= 0)
-            setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-        if (fd < 0 || bind(fd, x->ai_addr, x->ai_addrlen) < 0 || listen(fd, 1) < 0)
-            errnum = errno;
-        file_close(&fd);
-    }
-    freeaddrinfo(ai);
-    if (!errnum && o->tls)
-        return err_new(ERR_CONFIG, "can't listen on %s:%u: the TLS files \"%s\", \"%s\" and \"%s\" don't fit together",
-                       o->host, o->port, o->tls->ca, o->tls->cert, o->tls->key);
-    if (!errnum)
-        return err_new(ERR_IO, "can't listen on %s:%u", o->host, o->port);
-    return err_errno(errnum, "listening on %s:%u", o->host, o->port);
+    loop_timer_start(s->r->l, &s->watch, clock_mono_ns() + ns, on_watch, s);
 }
 
 static struct err *
-add_port(struct rpc_server *s, const struct rpc_listen_opts *o)
+open_port(struct rpc_server *s)
 {
-    struct buf b = { 0 };
-    grpc_server_credentials *creds;
-
-    TRY(rpc__creds_server(o->tls, &creds));
-    if (o->path)
-        buf_printf(&b, "unix:%s", o->path);
-    else if (strchr(o->host, ':') && o->host[0] != '[')
-        buf_printf(&b, "[%s]:%u", o->host, o->port);
-    else
-        buf_printf(&b, "%s:%u", o->host, o->port);
-    put_u8(&b, 0);
-    int port = grpc_server_add_http2_port(s->grpc, b.p, creds);
-    grpc_server_credentials_release(creds);
-    buf_fini(&b);
-    if (port <= 0)
-        return why_not(o);
-    s->port = o->path ? 0 : (uint16_t)port;
+    s->failures = rpc__accept_failures();
+    TRY(rpc__port_open(s->r, s, &s->where, &s->port, &s->where.port));
+    watch(s, RPC_WATCH_NS);
     return NULL;
 }
 
-static struct err *
-listen_at(struct rpc_server *s, const struct rpc_listen_opts *o)
+/* A failure of any server of the process counts: a new port in a sound one's place does no harm. */
+static void
+on_watch(void *arg)
 {
-    struct rpc__args args;
+    struct rpc_server *s = arg;
 
-    if (o->path) {
-        TRY(rpc__path_lock(o->path, &s->lock));
-        s->path = strdup(o->path);
-        if (!s->path)
-            abort();
-    } else {
-        TRY(tls_check_listen(o->host, o->tls));
+    if (s->port && s->failures != rpc__accept_failures()) {
+        rpc__port_close(s->port);
+        s->port = NULL;
+        watch(s, RPC_RETRY_MIN_NS);
+        return;
     }
-    rpc__args_server(&args, s->limit);
-    s->grpc = grpc_server_create(&args.all, NULL);
-    grpc_server_register_completion_queue(s->grpc, s->r->cq, NULL);
-    s->method = grpc_server_register_method(s->grpc, RPC_METHOD, NULL, GRPC_SRM_PAYLOAD_NONE, 0);
-    ASSERT(s->method);
-    return add_port(s, o);
+    struct err *e = s->port ? NULL : open_port(s);
+    if (e) /* no descriptors, or the old one is not closed yet */
+        err_free(e);
+    watch(s, e ? RPC_RETRY_MIN_NS : RPC_WATCH_NS);
+}
+
+/* As many descriptors as there may be. */
+static void
+raise_limit(void)
+{
+    struct rlimit l;
+
+    if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < l.rlim_max) {
+        l.rlim_cur = l.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &l);
+    }
+}
+
+/* ---- the calls of the header */
+
+static char *
+copy(const char *s)
+{
+    char *c = s ? strdup(s) : NULL;
+
+    if (s && !c)
+        abort();
+    return c;
+}
+
+static void
+keep(struct rpc_server *s, const struct rpc_listen_opts *o)
+{
+    s->where = *o;
+    s->where.host = copy(o->host);
+    s->where.path = copy(o->path);
+    s->where.message_limit = o->message_limit ? o->message_limit : RPC_MESSAGE_LIMIT;
+    if (o->tls) {
+        s->tls = (struct tls_files){ copy(o->tls->ca), copy(o->tls->cert), copy(o->tls->key) };
+        s->where.tls = &s->tls;
+    }
+    s->max_links = o->max_links ? o->max_links : RPC_LINKS;
+    s->max_per_peer = o->max_links_per_peer ? o->max_links_per_peer : RPC_LINKS_PER_PEER;
+}
+
+static struct err *
+listen_at(struct rpc_server *s)
+{
+    if (s->where.path)
+        TRY(rpc__path_lock(s->where.path, &s->lock));
+    else
+        TRY(tls_check_listen(s->where.host, s->where.tls));
+    raise_limit();
+    return open_port(s);
 }
 
 struct err *
@@ -346,24 +306,13 @@ rpc_listen(struct rpc *r, const struct rpc_listen_opts *o, void (*on_link)(void 
     if (!s)
         abort();
     *s = (struct rpc_server){ .r = r, .lock = -1, .on_link = on_link, .arg = arg, .uses = 1 };
-    s->max_links = o->max_links ? o->max_links : RPC_LINKS;
-    s->max_per_peer = o->max_links_per_peer ? o->max_links_per_peer : RPC_LINKS_PER_PEER;
-    s->limit = o->message_limit ? o->message_limit : RPC_MESSAGE_LIMIT;
-    s->stop = (struct rpc__op){ .done = on_stopped, .owner = s };
+    keep(s, o);
     r->live++;
     r->listening++;
-    struct err *e = listen_at(s, o);
+    struct err *e = listen_at(s);
     if (e) {
         rpc_server_free(s);
         return e;
-    }
-    grpc_server_start(s->grpc);
-    for (int i = 0; i <= RPC_ACCEPTS; i++) {
-        struct accept *a = i < RPC_ACCEPTS ? &s->accepts[i] : &s->other;
-
-        a->s = s;
-        a->op = (struct rpc__op){ .done = on_call, .owner = a };
-        arm(a);
     }
     *ret = s;
     return NULL;
@@ -372,7 +321,7 @@ rpc_listen(struct rpc *r, const struct rpc_listen_opts *o, void (*on_link)(void 
 uint16_t
 rpc_server_port(const struct rpc_server *s)
 {
-    return s->port;
+    return s->where.port;
 }
 
 void
@@ -383,9 +332,8 @@ rpc_server_free(struct rpc_server *s)
     ASSERT(!s->freed);
     s->freed = true;
     s->r->listening--;
-    if (s->grpc) {
-        s->uses++;
-        grpc_server_shutdown_and_notify(s->grpc, s->r->cq, rpc__op_go(&s->stop));
-    }
-    unuse(s);
+    loop_timer_stop(s->r->l, &s->watch);
+    rpc__port_close(s->port);
+    s->port = NULL;
+    rpc__server_unuse(s);
 }
