@@ -273,6 +273,60 @@ def case_unreachable(w):
         fail("the submitter was not told")
 
 
+def case_driver_killed(w):
+    """kill -9 of a driver on a worker: the cluster is free at once, and --supervise starts another one."""
+    w.master()
+    a = w.worker("a")
+    for supervise in (False, True):
+        job = w.submit("out%d" % supervise, "--deploy-mode", "cluster", *(["--supervise"] if supervise else []))
+        wait_for(lambda: w.executors(a), 20, "no executor")
+        drivers = [p for p, t in processes(a.mark).items() if t.startswith("taskd driver ")]
+        os.kill(drivers[0], signal.SIGKILL)
+        if supervise:
+            w.finish(job)
+            w.same("out1")
+            a.until("driver 0 runs as process", 3)
+        else:
+            out, err = job.communicate(timeout=30)
+            if job.returncode == 0 or "signal 9" not in err:
+                fail("exit status %d: %s" % (job.returncode, err))
+        wait_for(lambda: len(processes(a.mark)) == 1, 5, lambda: "left behind: %s" % processes(a.mark))
+
+
+TALK_C = """
+#include <stdio.h>
+#include <taskd.h>
+static int
+job(td_job *j, int argc, char **argv)
+{
+    for (int i = 0; i < 500000; i++)
+        printf("%015d\\n", i);
+    fflush(stdout);
+    fputs("the end\\n", stderr);
+    return 7; /* a main that fails: 1 */
+}
+TD_PLUGIN("talk", "1", job);
+"""
+
+
+def case_output(w):
+    """8 MB of a driver's output come through worker and master, whole and in order, and its exit status."""
+    with open(w.path("talk.c"), "w") as f:
+        f.write(TALK_C)
+    subprocess.run([os.path.join(SRC, "sdk/taskd-cc"), w.path("talk.c"), "-o", w.path("talk.so")], check=True)
+    m = w.master()
+    a = w.worker("a")
+    out, err = w.finish(w.submit("out", "--deploy-mode", "cluster", module=w.path("talk")), 1)
+    if out != "".join("%015d\n" % i for i in range(500000)):
+        fail("other output: %d bytes, ends with %r" % (len(out), out[-40:]))
+    if "the end" not in err:
+        fail("no standard error: %r" % err)
+    for d in (m, a):
+        with open("/proc/%d/status" % d.p.pid) as f:
+            rss = [int(x.split()[1]) for x in f if x.startswith("VmHWM")][0]
+        print("    %s: at most %.1f MB" % (os.path.basename(d.log), rss / 1024))
+
+
 FILES_C = """
 #include <stdio.h>
 #include <string.h>
@@ -355,7 +409,7 @@ def case_files_cluster(w):
     files_job(w, "--deploy-mode", "cluster")
 
 
-def todo_library(w):
+def case_library(w):
     """A library of --libs resolves what the module needs."""
     build_files(w, True)
     files_job(w, "--libs", w.path("libfrom.so.1"))

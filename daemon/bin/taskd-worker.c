@@ -5,8 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
+#include <sys/resource.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
@@ -253,13 +252,25 @@ on_signal(void *arg, int signo)
     worker_stop(x->worker, on_stopped, x);
 }
 
+/* For the connections and files of the shuffle service. */
+static void
+raise_descriptors(void)
+{
+    struct rlimit r;
+
+    if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
+        r.rlim_cur = r.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &r);
+    }
+}
+
 static struct err *
 serve(struct app *x)
 {
     static const int ends[] = { SIGTERM, SIGINT };
 
     signal(SIGPIPE, SIG_IGN);
-    umask(077);
+    raise_descriptors();
     TRY(loop_new(&x->loop));
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
         TRY(loop_signal(x->loop, ends[i], on_signal, x));

@@ -13,12 +13,14 @@
 
 enum { CHUNK = 64 << 10, PIPE_BYTES = 256 << 10 };
 #define PUMP_NS UINT64_C(10000000) /* until the link has room again */
+#define REST_NS UINT64_C(2000000)  /* after a piece that was not a full one: line by line costs too much */
 
 struct stream {
     struct place *place;
     bool err;
     int pipe, file;
     struct loop_io *io;
+    struct loop_timer rest;
     uint64_t size, sent, lost;
     bool following, said_end;
 };
@@ -68,33 +70,47 @@ store(struct stream *s, const char *p, size_t n)
 static void
 close_pipe(struct stream *s)
 {
+    loop_timer_stop(s->place->w->loop, &s->rest);
     loop_io_free(s->io);
     s->io = NULL;
     file_close(&s->pipe);
 }
 
-/* One piece; false: nothing more at present, or the end. */
-static bool
+/* One piece; 0: nothing more at present, or the end. */
+static size_t
 read_some(struct stream *s)
 {
     char p[CHUNK];
-    ssize_t n = read(s->pipe, p, sizeof p);
+    ssize_t n;
 
-    if (n > 0) {
+    do
+        n = read(s->pipe, p, sizeof p);
+    while (n < 0 && errno == EINTR);
+    if (n > 0)
         store(s, p, (size_t)n);
-        return true;
-    }
     if (n == 0)
         close_pipe(s);
-    return n < 0 && errno == EINTR;
+    return n > 0 ? (size_t)n : 0;
+}
+
+static void
+on_rested(void *arg)
+{
+    struct stream *s = arg;
+
+    loop_io_events(s->io, LOOP_IN);
 }
 
 static void
 on_pipe(void *arg, unsigned events)
 {
     struct stream *s = arg;
+    struct loop *l = s->place->w->loop;
 
-    read_some(s);
+    if (read_some(s) < CHUNK && s->io) {
+        loop_io_events(s->io, 0);
+        loop_timer_start(l, &s->rest, loop_now(l) + REST_NS, on_rested, s);
+    }
     pump_stream(s);
 }
 
