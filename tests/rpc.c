@@ -359,7 +359,6 @@ static const struct unit_test tests[] = {
     { "peer.killed", peer_killed },
     { "peer.frozen", peer_frozen },
     { "peer.frozen_before", peer_frozen_before },
-    { "peer.does_not_read", peer_does_not_read },
     { "peer.many", peer_many },
     { "peer.crowded", peer_crowded },
     { "limit.of_message", limit_of_message },

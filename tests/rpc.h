@@ -58,7 +58,6 @@ int peer_main(int port, bool crowded);
 void peer_killed(void);
 void peer_frozen(void);
 void peer_frozen_before(void);
-void peer_does_not_read(void);
 void peer_many(void);
 void peer_crowded(void);
 void limit_of_message(void);
