@@ -3,16 +3,19 @@
  *
  *   bench/rpc [unix|tcp|tls] ...      one row each: round trip p50 and p99 in us, envelopes/s out and echoed back,
  *                                     and the CPU of both sides an envelope; ms from rpc_new() to the first answer,
- *                                     and of rpc_free()
+ *                                     and of rpc_free(); first the round trips of bare sockets
  *
  * The peer is this program again.  For tls it makes certificates with the openssl command.
  */
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -195,6 +198,81 @@ row(const char *name, const char *address, const struct tls_files *tls, pid_t ot
     loop_free(s.loop);
 }
 
+/* ---- the baseline: the same over a bare socket between two processes that block */
+
+static void
+echo_bare(int fd)
+{
+    char c[64];
+    ssize_t n;
+
+    while ((n = read(fd, c, sizeof c)) > 0)
+        if (write(fd, c, (size_t)n) < 0)
+            break;
+    _exit(0);
+}
+
+static int
+bare_tcp(pid_t *ret_pid)
+{
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t n = sizeof a;
+    int one = 1, l = socket(AF_INET, SOCK_STREAM, 0), fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    if (bind(l, (struct sockaddr *)&a, n) || listen(l, 1) || getsockname(l, (struct sockaddr *)&a, &n) ||
+        connect(fd, (struct sockaddr *)&a, n))
+        exit(1);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    *ret_pid = fork();
+    if (*ret_pid == 0) {
+        int peer_fd = accept(l, NULL, NULL);
+
+        close(fd);
+        setsockopt(peer_fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        echo_bare(peer_fd);
+    }
+    close(l);
+    return fd;
+}
+
+static int
+bare_unix(pid_t *ret_pid)
+{
+    int sv[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, sv))
+        exit(1);
+    *ret_pid = fork();
+    if (*ret_pid == 0) {
+        close(sv[0]);
+        echo_bare(sv[1]);
+    }
+    close(sv[1]);
+    return sv[0];
+}
+
+/* Before gRPC has threads: it forks. */
+static void
+bare(const char *name, int (*make)(pid_t *))
+{
+    static uint32_t us[PINGS];
+    pid_t pid;
+    int fd = make(&pid);
+    char c[64];
+
+    for (int i = 0; i < PINGS; i++) {
+        uint64_t t0 = clock_mono_ns();
+
+        if (write(fd, "ping", 4) != 4 || read(fd, c, sizeof c) != 4)
+            exit(1);
+        us[i] = (uint32_t)((clock_mono_ns() - t0) / 10);
+    }
+    close(fd);
+    waitpid(pid, NULL, 0);
+    qsort(us, PINGS, sizeof *us, by_size);
+    printf("%-5s %8.1f %8.1f   bare %s socket\n", "-", us[PINGS / 2] / 100.0, us[PINGS / 100 * 99] / 100.0, name);
+}
+
 /* ---- */
 
 static char dir[] = "/tmp/bench-rpc-XXXXXX";
@@ -268,6 +346,9 @@ main(int argc, char **argv)
     certificates(&tls);
     printf("%-5s %8s %8s %14s %10s %10s %9s %7s\n", "link", "p50 us", "p99 us", "envelopes/s", "CPU us", "peer us",
            "first ms", "free ms");
+    fflush(stdout);
+    bare("unix", bare_unix);
+    bare("tcp", bare_tcp);
     for (int i = 1; i < argc || (argc == 1 && i <= 3); i++)
         one(argv[0], argc == 1 ? all[i - 1] : argv[i], &tls);
     struct buf b = { 0 };
