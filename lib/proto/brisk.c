@@ -119,16 +119,29 @@ get_part(struct in *g)
     return part;
 }
 
+/* A field that comes a second time is for the general way, which refuses it. */
+static bool
+first_time(uint32_t *seen, uint64_t field)
+{
+    uint32_t bit = UINT32_C(1) << (field & 31);
+    bool first = !(*seen & bit);
+
+    *seen |= bit;
+    return first;
+}
+
 static bool
 get_launch(struct in g, Taskd__Launch *m)
 {
     uint32_t *to[] = { NULL, &m->slot, &m->stage, &m->partition, &m->attempt, &m->generation, &m->flags, NULL, &m->life };
 
+    uint32_t seen = 0;
+
     *m = (Taskd__Launch)TASKD__LAUNCH__INIT;
     while (g.p < g.end && !g.bad) {
         uint64_t key = get_varint(&g);
 
-        if ((key & 7) != VARINT || key >> 3 >= sizeof to / sizeof *to || !to[key >> 3])
+        if ((key & 7) != VARINT || key >> 3 >= sizeof to / sizeof *to || !to[key >> 3] || !first_time(&seen, key >> 3))
             return false;
         *to[key >> 3] = (uint32_t)get_varint(&g);
     }
@@ -138,10 +151,14 @@ get_launch(struct in g, Taskd__Launch *m)
 static bool
 get_done(struct in g, Taskd__Done *m)
 {
+    uint32_t seen = 0;
+
     *m = (Taskd__Done)TASKD__DONE__INIT;
     while (g.p < g.end && !g.bad) {
         uint64_t key = get_varint(&g);
 
+        if (!first_time(&seen, key >> 3))
+            return false;
         if (key == (1 << 3 | VARINT)) {
             m->slot = (uint32_t)get_varint(&g);
         } else if (key == (2 << 3 | BYTES)) {
@@ -166,11 +183,14 @@ static bool
 get_item(struct in g, struct quick *q)
 {
     Taskd__Item *it = &q->item;
+    uint32_t seen = 0;
 
     *it = (Taskd__Item)TASKD__ITEM__INIT;
     while (g.p < g.end && !g.bad) {
         uint64_t key = get_varint(&g);
 
+        if (!first_time(&seen, key >> 3))
+            return false;
         if (key == (1 << 3 | VARINT)) {
             it->app = get_varint(&g);
         } else if (key == (2 << 3 | VARINT)) {
