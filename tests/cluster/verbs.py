@@ -158,7 +158,7 @@ def slow(c, out, *options):
         with open(c.path("big.txt"), "w") as f:
             f.write("".join("word%d " % (i % 50021) + ("\n" if i % 9 == 0 else "") for i in range(3000000)))
     return c.popen("taskd-submit", "--executor-memory", "256m", "--driver-memory", "64m", "--deploy-mode", "cluster",
-                   "--conf", "taskd.files.maxPartitionBytes=4k", *options, c.module("wordcount"), c.path("big.txt"),
+                   "--conf", "taskd.files.maxPartitionBytes=8k", *options, c.module("wordcount"), c.path("big.txt"),
                    c.path(out))
 
 
@@ -189,6 +189,34 @@ def case_hang_up_leaves_it(c):
     c.run("taskd", "wait", driver, status=json.loads(c.run("taskd", "status", "--json", driver)[0])["exit_status"] or 1)
     out, _ = c.run("taskd-submit", "--kill", driver)
     assert "over already" in out, out
+
+
+def driver_pid(c, driver):
+    for pid in os.listdir("/proc"):
+        try:
+            with open("/proc/%s/cmdline" % pid, "rb") as f:
+                words = f.read().replace(b"\0", b" ")
+            if words.startswith(b"taskd driver") and driver.encode() in words:
+                return int(pid)
+        except (OSError, ValueError):
+            pass
+    return None
+
+
+def case_a_supervised_driver_starts_again(c):
+    p = slow(c, "supervised", "--supervise")
+    driver = until("a running driver", lambda: running(c))[0]["driver"]
+    os.kill(until("its process", lambda: driver_pid(c, driver)), signal.SIGKILL)
+    out, err = p.communicate(timeout=2 * PATIENCE_S)
+    assert p.returncode == 0, (p.returncode, out, err)
+    d = json.loads(c.run("taskd", "status", "--json", driver)[0])
+    assert d["supervise"] and d["tries"] == 2, d
+    assert os.path.exists(c.path("supervised/_SUCCESS"))
+    p = slow(c, "alone")
+    driver = until("a running driver", lambda: running(c))[0]["driver"]
+    os.kill(until("its process", lambda: driver_pid(c, driver)), signal.SIGKILL)
+    out, err = p.communicate(timeout=PATIENCE_S)
+    assert p.returncode == 137 and driver + " " in err, (p.returncode, out, err)
 
 
 def case_the_master_comes_back(c):
