@@ -90,7 +90,7 @@ blocks_have_the_size_asked_for(void)
 
     EQ_U64(info.blocks, 10);
     EQ_U64(info.raw_bytes, 8000);
-    EQ_U64(info.file_bytes, 8000 + 10 * (64 + 16) + 64);
+    EQ_U64(info.file_bytes, 8000 + 10 * (64 + 20) + 64);
     close(fd);
     arena_fini(&a);
 }

@@ -403,6 +403,42 @@ damage_is_named(void)
     stage_fini(&s);
 }
 
+/* A whole block that lies where another one belongs is right in itself; the footer knows better. */
+static void
+swapped_blocks(void)
+{
+    struct stage s = { .schema = { BLOCK_U64, BLOCK_U64 }, .maps = 4, .partitions = 1, .rows = 4000 };
+    struct shuffle_opts o;
+    struct block_run *r = NULL;
+    uint32_t swaps = 0;
+
+    stage_init(&s, 1u << 30, 1);
+    o = opts_of(&s, 0);
+    NO_ERR(block_run_open(s.fd[2], "t", NULL, &r));
+    for (uint32_t i = 0; i + 1 < block_run_count(r); i++) {
+        const struct block_entry *x = block_run_entry(r, i), *y = block_run_entry(r, i + 1);
+        char a[2000], b[2000];
+        uint32_t n = x->bytes;
+
+        if (n != y->bytes || x->rows != y->rows || n > sizeof a)
+            continue;
+        CU_ASSERT_FATAL(pread(s.fd[2], a, n, (off_t)x->offset) == n && pread(s.fd[2], b, n, (off_t)y->offset) == n);
+        CU_ASSERT_FATAL(pwrite(s.fd[2], b, n, (off_t)x->offset) == n && pwrite(s.fd[2], a, n, (off_t)y->offset) == n);
+        struct reading in;
+        struct merge_rows rows = { .cols.n = 1 };
+        struct err *e = open_reading(&o, NULL, &in);
+        while (!e && rows.cols.n)
+            e = merge_next(in.m, &rows);
+        close_reading(&in);
+        IS_ERR(e, ERR_CORRUPT, "it is not the block that the footer describes");
+        CU_ASSERT_FATAL(pwrite(s.fd[2], a, n, (off_t)x->offset) == n && pwrite(s.fd[2], b, n, (off_t)y->offset) == n);
+        swaps++;
+    }
+    CU_ASSERT(swaps >= 10);
+    block_run_close(r);
+    stage_fini(&s);
+}
+
 /* ---- map outputs of other hosts */
 
 static uint64_t
@@ -525,6 +561,7 @@ main(int argc, char **argv)
         { "shuffle.by_key_with_few_keys", by_key_with_few_keys },
         { "shuffle.under_any_budget", under_any_budget },
         { "shuffle.damage_is_named", damage_is_named },
+        { "shuffle.swapped_blocks", swapped_blocks },
         { "shuffle.from_elsewhere", from_elsewhere },
         { "shuffle.flipped_in_flight", flipped_in_flight },
         { "shuffle.damaged_elsewhere", damaged_elsewhere },

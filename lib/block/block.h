@@ -118,6 +118,7 @@ struct block_entry {
     uint32_t partition;
     const char *first;  /* first key: 8 bytes, or a string of at most BLOCK_FIRST_MAX; NULL if not kept */
     uint32_t first_n;
+    uint32_t sum;       /* low half of the block's checksum: a block in another one's place is noticed */
 };
 
 /* fd is borrowed until the run is closed; codecs is NULL-terminated, or NULL for none. */

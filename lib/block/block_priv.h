@@ -6,7 +6,7 @@
  *            8-byte kinds: rows values of `width` bytes (0 1 2 4 8), base is added to each
  *            strings: rows lengths of `width` bytes (0 1 2 4), base is added to each; zeroes up to a multiple of
  *            8; the bytes of all strings, one behind the other
- *   footer   an entry a block: u32 bytes, raw, rows, partition; with first keys: u8 length, bytes
+ *   footer   an entry a block: u32 bytes, raw, rows, partition, low half of its checksum; with first keys: u8 length, bytes
  *   trailer  struct block__trailer, the last bytes of the file
  */
 #ifndef BLOCK_PRIV_H
@@ -17,7 +17,7 @@
 #define BLOCK__MAGIC 0x4b424454u /* "TDBK" */
 #define BLOCK__RUN_MAGIC 0x4e524454u /* "TDRN" */
 enum {
-    BLOCK__VERSION = 1,
+    BLOCK__VERSION = 2,
     BLOCK__FIRST_KEYS = 1,    /* flag of a trailer */
     BLOCK__RATIO_MAX = 4096,  /* packed better than this is not believed: a small block can't ask for much memory */
 };
@@ -112,6 +112,9 @@ struct err *block__corrupt(struct block__at at, const char *fmt, ...) MUST_USE P
 
 /* ---- run.c, for cursor.c */
 int block__run_fd(const struct block_run *r);
+/* Is the header the one that the footer promised? */
+MUST_USE struct err *block__check_entry(const struct block__header *h, const struct block_entry *e,
+                                        struct block_schema s, struct block__at at);
 bool block__run_again(const struct block_run *r, const struct block_entry *e, unsigned nth);
 const char *block__run_name(const struct block_run *r);
 const struct block_codec *const *block__run_codecs(const struct block_run *r);

@@ -67,17 +67,6 @@ area_need(struct area *a, size_t n, struct block__at at)
     return NULL;
 }
 
-/* Is the header the one the footer promised? */
-static struct err *
-check_entry(const struct block__header *h, const struct block_entry *e, struct block_schema s,
-            struct block__at at)
-{
-    if (h->key != s.key || h->val != s.val || h->rows != e->rows || h->raw != e->raw_bytes
-        || sizeof *h + h->stored != e->bytes)
-        return block__corrupt(at, "it is not the block that the footer describes");
-    return NULL;
-}
-
 static struct err *
 read_block(struct block_cursor *c, const struct block_entry *e, struct block_cols *ret)
 {
@@ -89,7 +78,7 @@ read_block(struct block_cursor *c, const struct block_entry *e, struct block_col
     memset(c->stored.p + e->bytes, 0, BLOCK_PAD);
     memcpy(&h, c->stored.p, sizeof h);
     TRY(block__check_header(&h, e->bytes, at));
-    TRY(check_entry(&h, e, block_run_schema(c->run), at));
+    TRY(block__check_entry(&h, e, block_run_schema(c->run), at));
     const char *raw = c->stored.p + sizeof h;
     TRY(block__check_sum(&h, raw, at));
     if (h.codec) {

@@ -6,7 +6,7 @@
 #include "base/file.h"
 #include "block/block_priv.h"
 
-enum { ENTRY_MIN = 16, ENTRY_MAX = 16 + 1 + BLOCK_FIRST_MAX };
+enum { ENTRY_MIN = 20, ENTRY_MAX = 20 + 1 + BLOCK_FIRST_MAX };
 
 struct block_run {
     unsigned refs;
@@ -86,7 +86,7 @@ parse_footer(struct block_run *r)
         struct block_entry *e = &r->entry[i];
 
         *e = (struct block_entry){ .offset = offset, .bytes = get_u32(&g), .raw_bytes = get_u32(&g),
-                                   .rows = get_u32(&g), .partition = get_u32(&g) };
+                                   .rows = get_u32(&g), .partition = get_u32(&g), .sum = get_u32(&g) };
         if ((r->first_keys && !get_first(r, &g, e)) || g.bad || e->bytes < sizeof(struct block__header)
             || e->rows == 0 || e->rows > BLOCK_ROWS_MAX || e->raw_bytes > BLOCK_RAW_MAX + 64u
             || e->partition < partition)
@@ -201,6 +201,17 @@ block_run_own_fd(struct block_run *r)
     r->own_fd = true;
 }
 
+struct err *
+block__check_entry(const struct block__header *h, const struct block_entry *e, struct block_schema s,
+            struct block__at at)
+{
+    if (h->key != s.key || h->val != s.val || h->rows != e->rows || h->raw != e->raw_bytes
+        || sizeof *h + h->stored != e->bytes
+        || (uint32_t)h->checksum != e->sum)
+        return block__corrupt(at, "it is not the block that the footer describes");
+    return NULL;
+}
+
 static struct err *
 verify_block(const struct block_run *r, const struct block_entry *e, struct buf *b)
 {
@@ -212,6 +223,7 @@ verify_block(const struct block_run *r, const struct block_entry *e, struct buf 
     TRY(file_pread_full(r->fd, p, e->bytes, e->offset, r->name));
     memcpy(&h, p, sizeof h);
     TRY(block__check_header(&h, e->bytes, at));
+    TRY(block__check_entry(&h, e, r->schema, at));
     return block__check_sum(&h, p + sizeof h, at);
 }
 

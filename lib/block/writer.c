@@ -122,6 +122,7 @@ seal(struct block_writer *w)
     put_u32(&w->footer, h.raw);
     put_u32(&w->footer, h.rows);
     put_u32(&w->footer, w->partition);
+    put_u32(&w->footer, (uint32_t)h.checksum);
     if (w->opts.first_keys)
         put_first(&w->footer, s);
     w->info.blocks++;
