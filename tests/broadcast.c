@@ -129,7 +129,7 @@ on_tell(void *arg, const struct broadcast_info *i)
 
     w->told++;
     w->size = i->size;
-    w->pieces = i->n_pieces;
+    w->pieces += i->n_pieces;
     for (unsigned k = 0; k < w->execs; k++)
         if (w->exec[k].b)
             NO_ERR(broadcasts_tell(w->exec[k].b, i));
@@ -476,6 +476,8 @@ here(void)
     x->e = NULL;
     struct broadcast_info odd = { .id = 5, .size = SIZE, .n_pieces = PIECES - 1 };
     IS_ERR(broadcasts_tell(x->b, &odd), ERR_CORRUPT, "what can't be");
+    odd = (struct broadcast_info){ .id = 5, .size = SIZE };
+    IS_ERR(broadcasts_tell(x->b, &odd), ERR_CORRUPT, "what can't be"); /* more holders of what is not known */
     odd = (struct broadcast_info){ .id = 2, .size = BROADCAST_PIECE, .n_pieces = 1 };
     IS_ERR(broadcasts_tell(x->b, &odd), ERR_CORRUPT, "what can't be");
     world_fini(&w);
@@ -502,6 +504,7 @@ fetched_once_a_host(void)
     opens(z, 1, SIZE);
     EQ_U64(stats(z).fetched, PIECES);
     EQ_U64(w.held, 2);
+    EQ_U64(w.pieces, PIECES); /* the sums went out once, with the first holder */
     struct bulk_server_stats s0, s1;
     bulk_server_stats(w.server[0], &s0);
     bulk_server_stats(w.server[1], &s1);

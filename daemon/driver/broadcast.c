@@ -317,7 +317,8 @@ bcast_store_held(struct bcast_store *s, uint32_t id, uint32_t node)
         if (b->holder[i] == node)
             return;
     add_holder(b, node);
-    tell(s, b);
+    struct broadcast_info i = { .id = id, .size = b->size, .n_holders = 1, .holder = &node };
+    s->o.tell(s->o.arg, &i);
 }
 
 void

@@ -187,14 +187,39 @@ copy_of(const void *p, size_t n)
     return q;
 }
 
+static struct err *
+no_sense(const struct broadcast_info *i)
+{
+    return err_new(ERR_CORRUPT, "the driver says of broadcast %u what can't be", i->id);
+}
+
+static struct err *
+more_holders(struct broadcasts *b, struct known *k, const struct broadcast_info *i)
+{
+    if (!k || k->size != i->size)
+        return no_sense(i);
+    if (k->destroyed)
+        return NULL; /* on its way before the driver knew */
+    k->holder = realloc(k->holder, (k->n_holders + i->n_holders) * sizeof *k->holder + 1);
+    if (!k->holder)
+        abort();
+    if (i->n_holders)
+        memcpy(k->holder + k->n_holders, i->holder, i->n_holders * sizeof *k->holder);
+    k->n_holders += i->n_holders;
+    broadcasts__holders_changed(b, k);
+    return NULL;
+}
+
 struct err *
 broadcasts_tell(struct broadcasts *b, const struct broadcast_info *i)
 {
     struct known *k = broadcasts__find(b, i->id);
 
+    if (!i->destroyed && i->n_pieces == 0 && i->size > 0)
+        return more_holders(b, k, i);
     if (!i->destroyed && (i->n_pieces != (i->size + BROADCAST_PIECE - 1) / BROADCAST_PIECE ||
                           (k && (k->size != i->size || k->destroyed))))
-        return err_new(ERR_CORRUPT, "the driver says of broadcast %u what can't be", i->id);
+        return no_sense(i);
     if (!k) {
         k = calloc(1, sizeof *k);
         if (!k)

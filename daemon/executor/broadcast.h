@@ -29,7 +29,8 @@ enum { BROADCAST_PIECE = 4 << 10 };
 enum { BROADCAST_PIECE = 4 << 20 };
 #endif
 
-/* What the driver says of one: message Broadcast. */
+/* What the driver says of one: message Broadcast.  Without pieces (of one that is not empty): these holders are new, the
+ * rest is as it was; so what N hosts that fetch it are told does not grow with its size times N. */
 struct broadcast_info {
     uint32_t id;
     uint64_t size;
