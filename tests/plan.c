@@ -459,6 +459,9 @@ test_graph_bytes(void)
     struct plan_node *show = wordcount(&m);
     show->arg = "a\0b";
     show->arg_n = 3;
+    struct plan_bcast values[2] = { { 4, 1 }, { 9, 0 } };
+    show->bcast = values;
+    show->n_bcast = 2;
     both(&m, show, show);
     plan_graph_encode(&m.g, &one);
     struct get in = GET_OF(one.p, one.n);
@@ -469,6 +472,12 @@ test_graph_bytes(void)
     CU_ASSERT(!memcmp(one.p, two.p, one.n));
     EQ_STR(g.nodes[1].name, "words");
     CU_ASSERT(!memcmp(g.nodes[3].arg, "a\0b", 3));
+    EQ_U64(g.nodes[3].n_bcast, 2);
+    EQ_U64(g.nodes[3].bcast[0].item, 4);
+    EQ_U64(g.nodes[3].bcast[0].id, 1);
+    EQ_U64(g.nodes[3].bcast[1].item, 9);
+    EQ_U64(g.nodes[3].bcast[1].id, 0);
+    EQ_U64(g.nodes[2].n_bcast, 0);
     for (size_t n = 0; n < one.n; n++) { /* cut anywhere: refused, nothing read behind the end */
         char *part = malloc(n + 1);
 
