@@ -441,8 +441,8 @@ driver_free(struct driver *d)
     d->ended = true;
     driver__main_free(d);
     driver__results_free(d);
+    bcast_store_free(d->bcasts); /* large files take time to remove: before executors stop and others are granted */
     driver__remotes_free(d);
-    bcast_store_free(d->bcasts);
     err_free(driver__output_end(d, &d->job.out, false));
     sched_free(d->sched);
     sched_actions_fini(&d->acts);
