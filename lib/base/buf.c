@@ -16,7 +16,7 @@ buf_fini(struct buf *b)
 char *
 buf_room(struct buf *b, size_t n)
 {
-    if (b->cap - b->n < n) {
+    if (b->cap - b->n < n || !b->p) { /* also for no bytes: NULL + 0 is no pointer */
         size_t cap = b->cap * 2 > b->n + n ? b->cap * 2 : b->n + n + 64;
 
         b->p = realloc(b->p, cap);

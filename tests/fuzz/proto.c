@@ -82,19 +82,41 @@ look_specs(const uint8_t *p, size_t n, struct arena *a)
     return sum;
 }
 
+static bool
+put_again(void *arg, const Taskd__Item *it)
+{
+    proto_put(arg, it);
+    return true;
+}
+
+/* What is taken item by item is what is taken at once. */
+static void
+compare_each(const uint8_t *p, size_t n, const struct buf *want, bool good)
+{
+    struct arena a = { 0 };
+    struct buf got = { 0 };
+    struct err *e = proto_each(p, n, &a, put_again, &got);
+
+    if (good && (e || got.n != want->n || (got.n && memcmp(got.p, want->p, got.n))))
+        abort();
+    err_free(e);
+    buf_fini(&got);
+    arena_fini(&a);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
     size_t sink = 0;
     struct arena a = { 0 };
     Taskd__Envelope *e = NULL, *again = NULL;
+    struct buf b = { 0 };
     struct err *x = proto_get(p, n, &a, &e);
 
     if (a.held > 4 * (PROTO_SMALL + n * PROTO_GROWTH) + 4 * (size_t)ARENA_CHUNK)
         abort();
     if (!x) {
         sink += look(&e->base);
-        struct buf b = { 0 };
         for (size_t i = 0; i < e->n_item; i++)
             proto_put(&b, e->item[i]);
         err_free(proto_get(b.p ? b.p : "", b.n, &a, &again));
@@ -105,8 +127,9 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
                 err_free(proto_check_hello(e->item[i]->hello, "worker"));
             else if (e->item[i]->kind_case == TASKD__ITEM__KIND_REFUSED)
                 look_error(e->item[i]->refused->error, &a);
-        buf_fini(&b);
     }
+    compare_each(p, n, &b, !x);
+    buf_fini(&b);
     err_free(x);
     sink += look_specs(p, n, &a);
     if (sink == SIZE_MAX)
