@@ -211,6 +211,9 @@ executor_runs(void)
     rig_executor(&r, "app-1", 5, "exit 3", NULL, 0);
     phases(&r, "app-1", 5, NULL);
     ended(&r, "app-1", 5, 3, "exit status 3: last words");
+    rig_executor(&r, "app-1", 6, "json", NULL, 0);
+    phases(&r, "app-1", 6, NULL);
+    ended(&r, "app-1", 6, 5, "exit status 5: a \"b\" c");
     buf_fini(&b);
     rig_fini(&r);
 }

@@ -1,6 +1,7 @@
 /* tests/worker-child -- an executor or driver that does as its spec's app_name, or first argument, says:
  *   say            prints what it was given, and ends
  *   exit N         writes "last words" to stderr and ends with that status
+ *   json           writes a line of the log and ends with status 5
  *   stay           until a signal
  *   deaf           the same, but SIGTERM is ignored
  *   stopped        stops itself
@@ -30,6 +31,9 @@ do_it(const char *what)
     if (!strncmp(what, "exit ", 5)) {
         fputs("first words\nlast words\n", stderr);
         exit(atoi(what + 5));
+    } else if (!strcmp(what, "json")) {
+        fputs("{\"ts\":\"x\",\"err\":\"a \\\"b\\\"\\u000ac\",\"message\":\"m\"}\n", stderr);
+        exit(5);
     } else if (!strcmp(what, "stay")) {
         stay();
     } else if (!strcmp(what, "deaf")) {

@@ -293,6 +293,53 @@ def case_driver_killed(w):
         wait_for(lambda: len(processes(a.mark)) == 1, 5, lambda: "left behind: %s" % processes(a.mark))
 
 
+SLOW_C = """
+#include <time.h>
+#include <taskd.h>
+static void
+slow(td_task *t, td_str line, td_out_str *out)
+{
+    struct timespec ts = { 0, 10000000 };
+
+    nanosleep(&ts, NULL); /* that is the work */
+    td_emit(out, line);
+}
+TD_FLAT_MAP(slow, str, str);
+static int
+job(td_job *j, int argc, char **argv)
+{
+    return td_save_text(td_flat_map(td_text_file(j, argv[1]), slow), argv[2]);
+}
+TD_PLUGIN("slow", "1", job);
+"""
+
+
+def case_frozen(w):
+    """A worker is stopped (SIGSTOP): noticed within 5 s, its work done by the other; when it goes on, it cleans up."""
+    with open(w.path("slow.c"), "w") as f:
+        f.write(SLOW_C)
+    subprocess.run([os.path.join(SRC, "sdk/taskd-cc"), w.path("slow.c"), "-o", w.path("slow.so")], check=True)
+    lines = ["line %06d and more\n" % i for i in range(1000)]
+    with open(os.path.join(w.input, "a.txt"), "w") as f:
+        f.write("".join(lines))
+    m = w.master()
+    a, b = w.worker("a"), w.worker("b")
+    job = w.submit("out", "--conf", "taskd.files.maxPartitionBytes=1k", module=w.path("slow"))
+    for x in (a, b):
+        x.until("runs as process")
+    a.p.send_signal(signal.SIGSTOP)
+    m.until("worker_lost", seconds=6)
+    w.finish(job)
+    if "".join(open(x).read() for x in sorted(glob.glob(w.path("out", "part-*")))) != "".join(lines):
+        fail("other lines")
+    if [p for p in processes(a.mark) if p != a.p.pid and p in w.executors(a)]:
+        print("    its executors live on until it does")
+    a.p.send_signal(signal.SIGCONT)
+    a.until("registered with the master", 2)
+    wait_for(lambda: len(processes(a.mark)) == 1 and not w.applications(a), GONE_S,
+             lambda: "left behind: %s %s" % (processes(a.mark), w.applications(a)))
+
+
 TALK_C = """
 #include <stdio.h>
 #include <taskd.h>

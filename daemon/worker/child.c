@@ -14,7 +14,7 @@
 #include "worker/worker_priv.h"
 
 #define KILL_NS UINT64_C(500000000)
-enum { LAST_WORDS = 500 };
+enum { LAST_WORDS = 2000 };
 
 struct child *
 child__find(struct worker *w, const char *app_id, uint32_t number)
@@ -76,6 +76,28 @@ child__failed(struct child *c, const char *text)
     child__free(c);
 }
 
+/* The text of a field of a JSON line of lib/event, behind ": ". */
+static bool
+put_json(struct buf *out, const char *line, const char *name)
+{
+    char key[32];
+
+    snprintf(key, sizeof key, "\"%s\":\"", name);
+    const char *p = strstr(line, key);
+    if (!p)
+        return false;
+    buf_printf(out, ": ");
+    for (p += strlen(key); *p && *p != '"'; p++) {
+        if (*p == '\\' && p[1] == 'u' && strlen(p) > 5) {
+            put_u8(out, ' ');
+            p += 5;
+        } else if (*p != '\\' || *++p) {
+            put_u8(out, (uint8_t)*p);
+        }
+    }
+    return true;
+}
+
 /* The last line that it wrote to stderr, behind ": ". */
 static void
 put_last_words(const struct child *c, struct buf *out)
@@ -98,9 +120,11 @@ put_last_words(const struct child *c, struct buf *out)
     while (n && (p[n - 1] == '\n' || p[n - 1] == ' '))
         n--;
     p[n] = 0;
-    const char *line = strrchr(p, '\n');
+    char *line = strrchr(p, '\n');
     line = line ? line + 1 : p;
-    if (*line && strlen(line) == (size_t)(p + n - line))
+    if (!*line || strlen(line) != (size_t)(p + n - line))
+        return;
+    if (*line != '{' || (!put_json(out, line, "err") && !put_json(out, line, "message")))
         buf_printf(out, ": %s", line);
 }
 
