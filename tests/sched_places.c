@@ -243,7 +243,7 @@ test_node(void)
     struct desk d;
 
     open_desk(&d, &(struct sched_opts){ .prefetch_max = 1, .max_failures = 9 });
-    for (uint32_t i = 0; i < 4; i++)
+    for (uint32_t i = 0; i < 6; i++)
         up_on(&d, i, 1, i < 3 ? 1 : 2);
     submit(&d, 1, 1, (uint32_t[]){ 20 }, 0);
     done(&d, 1, 0, 0, 0, ERR_IO);
@@ -257,6 +257,32 @@ test_node(void)
     done(&d, 3, 0, 2, 0, ERR_NONE);
     EQ_U64(count(&d, SCHED_LAUNCH), 0); /* executor 2 is there, too */
     EQ_U64(counters(&d).excluded, 3);
+    close_desk(&d);
+}
+
+/* A quarter of the tasks fails the first time, wherever it is: that is no reason to avoid anything for long. */
+static void
+test_everywhere(void)
+{
+    struct desk d;
+    struct sched_action todo[512];
+    uint32_t n = 0;
+
+    open_desk(&d, &(struct sched_opts){ .prefetch_max = 1 });
+    for (uint32_t i = 0; i < 8; i++)
+        up(&d, i, 1);
+    submit(&d, 1, 1, (uint32_t[]){ 256 }, 0);
+    for (uint32_t i = 0;; i++) {
+        for (uint32_t k = 0; k < count(&d, SCHED_LAUNCH) && n < 512; k++)
+            todo[n++] = *nth(&d, SCHED_LAUNCH, k);
+        if (i == n)
+            break;
+        bool fails = todo[i].attempt == 0 && (todo[i].partition * 2654435761u) >> 30 == 0;
+        done(&d, todo[i].epoch, 0, todo[i].partition, todo[i].attempt, fails ? ERR_IO : ERR_NONE);
+    }
+    EQ_U64(nth(&d, SCHED_JOB_END, 0)->why, SCHED_OK);
+    EQ_U64(count(&d, SCHED_JOB_END), 1);
+    CU_ASSERT(counters(&d).excluded <= 4 + 4); /* by the stage, then by all: half of them at the most */
     close_desk(&d);
 }
 
@@ -288,6 +314,7 @@ const struct unit_test sched_places_tests[] = {
     { "avoid.others_go_past", test_others_go_past },
     { "avoid.stage_then_app", test_stage_then_app },
     { "avoid.node", test_node },
+    { "avoid.not_everywhere", test_everywhere },
     { "avoid.nobody_else", test_nobody_else },
     UNIT_END,
 };

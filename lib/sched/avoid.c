@@ -3,53 +3,64 @@
  * Three rules, after Spark's.  A task that failed on an executor runs on another next time.  An executor where two
  * tasks of a stage failed gets no more of that stage; nor does a node with two such executors.  When a stage has
  * ended well, its failures were hardly its own fault: they count for the places, in the same way, in the whole
- * application and for an hour.  No place is avoided if nobody else would be left; if the others leave later,
- * it is used again.  LOST and CANCELLED never come here. */
+ * application and for an hour.  LOST and CANCELLED never come here.
+ *
+ * If tasks fail everywhere it is not the place: an executor is bad only if it has clearly more failures than the
+ * others have on average, and never more than half of them are.  If the others leave later, it is used
+ * again. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "sched/sched_priv.h"
 
-bool
-sched__avoids(const struct sched__avoid *a, uint32_t executor, uint32_t node)
+void
+sched__scars(const struct sched *s, const struct sched__stage *st, uint32_t partition, struct sched__scars *ret)
 {
-    for (uint32_t i = 0; a && i < a->n_bad; i++)
-        if (a->bad[i].executor == executor || (a->bad[i].executor == SCHED__NONE && a->bad[i].node == node))
-            return true;
-    return false;
+    ret->n = 0;
+    if (!st->avoid || PLANTED(s, SCHED__PLANT_NO_AVOID))
+        return;
+    for (uint32_t i = 0; i < st->avoid->n_faults && ret->n < SCHED__SCARS; i++) {
+        const struct sched__fault *f = &st->avoid->faults[i];
+
+        if (f->partition == partition)
+            ret->at[ret->n++] = (struct sched__bad){ f->executor, f->node, 0 };
+    }
 }
 
 bool
-sched__acceptable(const struct sched *s, const struct sched__stage *st, uint32_t partition, uint32_t slot)
+sched__acceptable(const struct sched *s, const struct sched__stage *st, const struct sched__scars *scars,
+                  uint32_t slot)
 {
     const struct sched__slot *sl = &s->slots[slot];
     uint32_t here = 0, near = 0;
 
-    if (!st->avoid || PLANTED(s, SCHED__PLANT_NO_AVOID))
-        return true;
-    if (sched__avoids(st->avoid, sl->executor, sl->node))
+    if (sched__avoids(st->avoid, sl->executor) && !PLANTED(s, SCHED__PLANT_NO_AVOID))
         return false;
-    for (uint32_t i = 0; i < st->avoid->n_faults && partition != SCHED__NONE; i++) {
-        const struct sched__fault *f = &st->avoid->faults[i];
-
-        if (f->partition != partition)
-            continue;
-        here += f->executor == sl->executor;
-        near += f->node == sl->node && sl->node != 0;
+    for (uint32_t i = 0; scars && i < scars->n; i++) {
+        here += scars->at[i].executor == sl->executor;
+        near += scars->at[i].node == sl->node && sl->node != 0;
     }
     return here < s->opts.avoid_task_executor && near < s->opts.avoid_task_node;
 }
 
 bool
-sched__anybody(const struct sched *s, const struct sched__stage *st, uint32_t partition)
+sched__anybody(const struct sched *s, const struct sched__stage *st, const struct sched__scars *scars)
 {
     for (uint32_t i = 0; i < s->n_executors; i++) {
         const struct sched__executor *x = &s->executors[i];
 
-        if (x->epoch != 0 && !s->slots[x->first].avoid && sched__acceptable(s, st, partition, x->first))
+        if (x->epoch != 0 && !s->slots[x->first].avoid && sched__acceptable(s, st, scars, x->first))
             return true;
     }
     return false;
+}
+
+void
+sched__avoid_free(struct sched__avoid *a)
+{
+    if (a)
+        free(a->hit);
+    free(a);
 }
 
 /* ---- the list of bad places */
@@ -64,17 +75,54 @@ say(struct sched *s, enum sched_action_kind kind, const struct sched__stage *st,
     a->at = b->until;
 }
 
-/* Would anybody be left without what a says, for the stage or, if that is NULL, at all? */
 static bool
-anybody_left(const struct sched *s, const struct sched__stage *st, const struct sched__avoid *a)
+listed(const struct sched__avoid *a, uint32_t executor, uint32_t node)
 {
+    for (uint32_t i = 0; i < a->n_bad; i++)
+        if (a->bad[i].executor == executor || (a->bad[i].executor == SCHED__NONE && a->bad[i].node == node))
+            return true;
+    return false;
+}
+
+/* Writes down whom the list means. */
+static void
+look_up(const struct sched *s, struct sched__avoid *a)
+{
+    if (a->n_hit < s->n_executors) {
+        a->hit = realloc(a->hit, s->n_executors);
+        ASSERT(a->hit != NULL);
+        a->n_hit = s->n_executors;
+    }
+    for (uint32_t i = 0; i < s->n_executors; i++)
+        a->hit[i] = listed(a, i, s->executors[i].node);
+    a->refused = 0;
+}
+
+void
+sched__avoid_look(struct sched *s)
+{
+    for (uint32_t i = 0; i < s->n_stages; i++)
+        if (s->stages[i] && s->stages[i]->avoid && s->stages[i]->avoid->n_bad > 0)
+            look_up(s, s->stages[i]->avoid);
+}
+
+/* Would enough be left without what a says, for the stage or, if that is NULL, at all? */
+static bool
+enough_left(const struct sched *s, const struct sched__stage *st, const struct sched__avoid *a)
+{
+    uint32_t left = 0, off = 0;
+
     for (uint32_t i = 0; i < s->n_executors; i++) {
         const struct sched__executor *x = &s->executors[i];
 
-        if (x->epoch != 0 && !sched__avoids(a, i, x->node) && (!st || !s->slots[x->first].avoid))
-            return true;
+        if (x->epoch == 0)
+            continue;
+        if (listed(a, i, x->node))
+            off++;
+        else
+            left += !st || !s->slots[x->first].avoid;
     }
-    return false;
+    return left > 0 && off <= s->count.executors / 2;
 }
 
 static bool
@@ -83,31 +131,36 @@ add(struct sched *s, struct sched__stage *st, struct sched__avoid *a, struct sch
     if (a->n_bad == SCHED__BAD)
         return false;
     a->bad[a->n_bad++] = b;
-    if (!anybody_left(s, st, a)) {
+    if (!enough_left(s, st, a)) {
         a->n_bad--;
         return false;
     }
+    look_up(s, a);
     s->count.excluded++;
     say(s, SCHED_EXCLUDED, st, &b);
     return true;
 }
 
-/* Different tasks that failed on the executor since that time. */
-static uint32_t
-count_tasks(const struct sched__avoid *a, uint32_t executor, uint64_t from)
+/* Have `limit` different tasks failed on the executor since that time, and clearly more than elsewhere? */
+static bool
+is_bad(const struct sched *s, const struct sched__avoid *a, uint32_t executor, uint64_t from, uint32_t limit)
 {
-    uint32_t n = 0;
+    uint32_t tasks = 0, here = 0, all = 0;
 
     for (uint32_t i = 0; i < a->n_faults; i++) {
         const struct sched__fault *f = &a->faults[i];
-        bool again = f->executor != executor || f->at < from;
+        bool again = false;
 
-        for (uint32_t k = 0; k < i && !again; k++)
+        all += f->at >= from;
+        if (f->executor != executor || f->at < from)
+            continue;
+        here++;
+        for (uint32_t k = 0; k < i && !again && tasks < limit; k++)
             again = a->faults[k].executor == executor && a->faults[k].at >= from &&
                     a->faults[k].stage == f->stage && a->faults[k].partition == f->partition;
-        n += !again;
+        tasks += !again;
     }
-    return n;
+    return tasks >= limit && 2 * (here - 1) * (s->count.executors - 1) >= 3 * (all - here);
 }
 
 static uint32_t
@@ -131,8 +184,8 @@ note(struct sched *s, struct sched__stage *st, struct sched__avoid *a, struct sc
     a->next = (a->next + 1) % SCHED__FAULTS;
     if (a->n_faults < SCHED__FAULTS)
         a->n_faults++;
-    if (sched__avoids(a, f.executor, f.node) ||
-        count_tasks(a, f.executor, from) < (st ? o->avoid_stage_executor : o->avoid_app_executor) ||
+    if (listed(a, f.executor, f.node) ||
+        !is_bad(s, a, f.executor, from, st ? o->avoid_stage_executor : o->avoid_app_executor) ||
         !add(s, st, a, (struct sched__bad){ f.executor, f.node, until }))
         return;
     if (f.node != 0 && count_bad(a, f.node) >= (st ? o->avoid_stage_node : o->avoid_app_node))
@@ -186,7 +239,9 @@ sched__avoid_review(struct sched *s)
 
     if (!a || a->n_bad == 0)
         return;
-    bool none = s->count.executors > 0 && !anybody_left(s, NULL, a);
+    bool none = s->count.executors > 0;
+    for (uint32_t i = 0; i < s->n_executors && none; i++)
+        none = s->executors[i].epoch == 0 || listed(a, i, s->executors[i].node);
     for (uint32_t i = 0; i < a->n_bad; i++) {
         if (none || a->bad[i].until <= s->now)
             say(s, SCHED_READMITTED, NULL, &a->bad[i]);
@@ -196,6 +251,7 @@ sched__avoid_review(struct sched *s)
     if (n < a->n_bad)
         a->n_faults = a->next = 0; /* a fresh start */
     a->n_bad = n;
+    look_up(s, a);
     for (uint32_t i = 0; i < s->n_executors; i++)
-        sched__avoid_slots(s, i, sched__avoids(a, i, s->executors[i].node));
+        sched__avoid_slots(s, i, a->hit[i]);
 }

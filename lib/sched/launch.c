@@ -5,11 +5,21 @@
  * waits for one; a stage with preferred places is another matter (near.c). */
 #include "sched/sched_priv.h"
 
-enum { LOOK = 32 }; /* at so many tasks that wait for a slot elsewhere */
+enum { LOOK = 8 }; /* at so many tasks that wait for a slot elsewhere, a step */
 #define FULL SCHED__NONE        /* no slot has room */
 #define WAITS (SCHED__NONE - 1) /* none of those that have: a better one is up */
 
 /* Attempts of the stage that a slot should hold. */
+/* The next slot that has room, after i (SCHED__NONE: the first) in bucket *b; SCHED__NONE if that was the last. */
+static uint32_t
+next_slot(const struct sched *s, uint32_t i, uint32_t *b, uint32_t most)
+{
+    if (i != SCHED__NONE && s->slots[i].next != SCHED__NONE)
+        return s->slots[i].next;
+    *b = i == SCHED__NONE ? sched__bucket_from(s, *b) : *b + 1 < SCHED__QUEUE_MAX ? sched__bucket_from(s, *b + 1) : most;
+    return *b < most ? s->bucket_first[*b] : SCHED__NONE;
+}
+
 /* For a task that has not failed. */
 static uint32_t
 pick(const struct sched *s, const struct sched__stage *st, uint32_t most)
@@ -21,14 +31,15 @@ pick(const struct sched *s, const struct sched__stage *st, uint32_t most)
     uint32_t first = s->bucket_first[b];
     if (!st->avoid || st->avoid->n_bad == 0)
         return first;
-    for (; b < most; b = sched__bucket_from(s, b + 1)) {
-        for (uint32_t i = s->bucket_first[b]; i != SCHED__NONE; i = s->slots[i].next)
-            if (!sched__avoids(st->avoid, s->slots[i].executor, s->slots[i].node))
-                return i;
-        if (b + 1 >= SCHED__QUEUE_MAX)
-            break;
+    /* those that are idle because they are avoided need not be looked at each time */
+    b = b == 0 && st->avoid->refused == s->idled ? 1 : b;
+    for (uint32_t i = next_slot(s, SCHED__NONE, &b, most); i != SCHED__NONE; i = next_slot(s, i, &b, most)) {
+        if (sched__acceptable(s, st, NULL, i))
+            return i;
+        if (b == 0 && s->slots[i].next == SCHED__NONE)
+            st->avoid->refused = s->idled;
     }
-    return sched__anybody(s, st, SCHED__NONE) ? WAITS : first;
+    return sched__anybody(s, st, NULL) ? WAITS : first;
 }
 
 /* For one that has: where it may run, or if nobody is up where it may, the least bad: another executor, another
@@ -37,27 +48,25 @@ static uint32_t
 pick_again(const struct sched *s, const struct sched__stage *st, uint32_t partition, uint32_t most)
 {
     const struct sched__task *t = sched__task(st, partition);
-    uint32_t best = FULL, b = sched__bucket_from(s, 0);
+    uint32_t best = FULL, b = 0;
+    struct sched__scars scars;
     int bad = 4;
 
     if (t->failures == 0)
         return pick(s, st, most);
-    for (; b < most; b = sched__bucket_from(s, b + 1)) {
-        for (uint32_t i = s->bucket_first[b]; i != SCHED__NONE; i = s->slots[i].next) {
-            bool other = s->slots[i].executor != s->slots[t->slot].executor;
-            int how = i == t->slot ? 3 : other ? 1 : 2;
+    sched__scars(s, st, partition, &scars);
+    for (uint32_t i = next_slot(s, SCHED__NONE, &b, most); i != SCHED__NONE; i = next_slot(s, i, &b, most)) {
+        bool other = s->slots[i].executor != s->slots[t->slot].executor;
+        int how = i == t->slot ? 3 : other ? 1 : 2;
 
-            if (s->opts.avoid_off ? other : sched__acceptable(s, st, partition, i))
-                return i;
-            if (how < bad) {
-                best = i;
-                bad = how;
-            }
+        if (s->opts.avoid_off ? other : sched__acceptable(s, st, &scars, i))
+            return i;
+        if (how < bad) {
+            best = i;
+            bad = how;
         }
-        if (b + 1 >= SCHED__QUEUE_MAX)
-            break;
     }
-    return best != FULL && !s->opts.avoid_off && sched__anybody(s, st, partition) ? WAITS : best;
+    return best != FULL && !s->opts.avoid_off && sched__anybody(s, st, &scars) ? WAITS : best;
 }
 
 void
@@ -104,6 +113,12 @@ fill_again(struct sched *s, struct sched__stage *st, uint32_t most)
             sched__launch(s, st, i, slot);
         }
         i = next;
+    }
+    if (looked == LOOK && i != SCHED__NONE) { /* the others' turn next time */
+        st->tasks[st->again_last].next = st->again;
+        st->tasks[before].next = SCHED__NONE;
+        st->again_last = before;
+        st->again = i;
     }
     return true;
 }

@@ -297,7 +297,7 @@ offer(struct sched *s, struct sched__stage *st, uint32_t slot, uint32_t most, bo
 {
     const struct sched__slot *sl = &s->slots[slot];
 
-    if (!all && !sched__acceptable(s, st, SCHED__NONE, slot))
+    if (!all && !sched__acceptable(s, st, NULL, slot))
         return;
     while (sl->placed && sl->n < most) {
         uint32_t i = find(s, st, slot);
@@ -328,7 +328,7 @@ sched__near_fill(struct sched *s, struct sched__stage *st)
 {
     struct sched__near *n = st->near;
     uint32_t most = sched__target(s, st);
-    bool all = !st->avoid || st->avoid->n_bad == 0 || !sched__anybody(s, st, SCHED__NONE);
+    bool all = !st->avoid || st->avoid->n_bad == 0 || !sched__anybody(s, st, NULL);
 
     if (n->changes != s->changes)
         review(s, st);

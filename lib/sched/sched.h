@@ -40,8 +40,9 @@ struct sched_opts {
     uint32_t near_percent;    /* of its input: a node that holds so much is preferred by a reduce task; 20 */
     uint32_t max_rounds;      /* times in a row that a stage's outputs may turn out to be lost while nobody
                                * that reads them gets any further; 4 */
-    /* Failed attempts (not LOST, not CANCELLED) after which a place is avoided, Spark's defaults.  An avoided
-     * place is used all the same when no other is up. */
+    /* Failed attempts (not LOST, not CANCELLED) after which a place is avoided, Spark's defaults; if
+     * much more fails there than elsewhere, and never for more than half of the executors.  An avoided place is
+     * used all the same when no other is up. */
     bool avoid_off;
     uint8_t avoid_task_executor, avoid_task_node;   /* one task: 1 failure on the executor, 2 on the node */
     uint8_t avoid_stage_executor, avoid_stage_node; /* one stage: 2 tasks on the executor, 2 avoided executors */

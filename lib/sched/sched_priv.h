@@ -164,6 +164,15 @@ struct sched__avoid {
     struct sched__fault faults[SCHED__FAULTS];
     uint32_t n_bad;
     struct sched__bad bad[SCHED__BAD];
+    uint8_t *hit;    /* per executor: is it on the list? */
+    uint32_t n_hit;
+    uint64_t refused; /* `idled` when all idle slots were looked at and avoided */
+};
+/* Where one task failed that runs again. */
+enum { SCHED__SCARS = 16 };
+struct sched__scars {
+    uint32_t n;
+    struct sched__bad at[SCHED__SCARS];
 };
 
 struct sched {
@@ -176,6 +185,7 @@ struct sched {
     uint32_t n_executors;
     struct sched__slot *slots;
     uint32_t n_slots, cap_slots;
+    uint64_t idled; /* counts how often a slot became idle */
     uint32_t bucket_first[SCHED__QUEUE_MAX], bucket_last[SCHED__QUEUE_MAX];
     uint64_t buckets[SCHED__WORDS]; /* which have a slot */
     uint32_t time_first, time_last;
@@ -313,11 +323,21 @@ void sched__near_fill(struct sched *s, struct sched__stage *st);
 void sched__fault(struct sched *s, struct sched__stage *st, uint32_t partition, uint32_t slot);
 /* The stage has ended well: what failed there tells something of the places. */
 void sched__avoid_learn(struct sched *s, struct sched__stage *st);
-bool sched__avoids(const struct sched__avoid *a, uint32_t executor, uint32_t node);
-/* May the task that failed before run there? */
-bool sched__acceptable(const struct sched *s, const struct sched__stage *st, uint32_t partition, uint32_t slot);
-/* Is there any executor where it (SCHED__NONE: any task of the stage) may run? */
-bool sched__anybody(const struct sched *s, const struct sched__stage *st, uint32_t partition);
+/* Is the executor on the list?  NULL is an empty one. */
+static inline bool
+sched__avoids(const struct sched__avoid *a, uint32_t executor)
+{
+    return a && executor < a->n_hit && a->hit[executor];
+}
+void sched__scars(const struct sched *s, const struct sched__stage *st, uint32_t partition, struct sched__scars *ret);
+/* May a task with these (NULL: one that has not failed) run there? */
+bool sched__acceptable(const struct sched *s, const struct sched__stage *st, const struct sched__scars *scars,
+                       uint32_t slot);
+/* Is there any executor where it may? */
+bool sched__anybody(const struct sched *s, const struct sched__stage *st, const struct sched__scars *scars);
+void sched__avoid_free(struct sched__avoid *a);
+/* An executor is up that may have been on a list. */
+void sched__avoid_look(struct sched *s);
 /* Executors came, went, or time has passed. */
 void sched__avoid_review(struct sched *s);
 /* When that is to be looked at again, SCHED_NEVER: need not be. */

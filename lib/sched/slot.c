@@ -25,7 +25,7 @@ sched__slots_free(struct sched *s)
     free(s->slots);
     free(s->executors);
     free(s->node_slots);
-    free(s->avoid);
+    sched__avoid_free(s->avoid);
 }
 
 /* ---- buckets */
@@ -56,6 +56,7 @@ sched__place(struct sched *s, uint32_t i)
         return;
     if (s->n_near > 0 && s->n_touched < SCHED__TOUCHED)
         s->touched[s->n_touched++] = i;
+    s->idled += b == 0;
     sl->placed = true;
     sl->bucket = b;
     sl->prev = s->bucket_last[b];
@@ -451,6 +452,7 @@ sched__executor_up(struct sched *s, uint32_t executor, uint32_t n, uint32_t node
         sl->depth = 1;
         sched__place(s, x->first + k);
     }
+    sched__avoid_look(s);
     sched__avoid_review(s);
 }
 

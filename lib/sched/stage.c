@@ -146,7 +146,7 @@ static void
 stage_free(struct sched *s, struct sched__stage *st)
 {
     sched__near_free(s, st);
-    free(st->avoid);
+    sched__avoid_free(st->avoid);
     free(st->node_bytes);
     free(st->tasks);
     free(st->parents);
@@ -271,7 +271,7 @@ static void
 forget_places(struct sched *s, struct sched__stage *st)
 {
     sched__near_free(s, st);
-    free(st->avoid);
+    sched__avoid_free(st->avoid);
     st->avoid = NULL;
 }
 

@@ -2,6 +2,15 @@
 #include "sched/sched_priv.h"
 #include "sim.h"
 
+static bool
+may(const struct sched *s, const struct sched__stage *st, uint32_t i, uint32_t slot)
+{
+    struct sched__scars scars;
+
+    sched__scars(s, st, st->first + i, &scars);
+    return sched__acceptable(s, st, st->tasks[i].failures ? &scars : NULL, slot);
+}
+
 /* A slot is idle.  Is there a task that could run there, and no reason to wait? */
 static void
 check_idle(struct world *w, uint32_t slot)
@@ -9,12 +18,14 @@ check_idle(struct world *w, uint32_t slot)
     const struct sched *s = w->sched;
 
     for (const struct sched__stage *st = s->list_first; st; st = st->list_next) {
-        uint32_t i = st->again;
+        uint32_t listed = 0;
 
-        for (uint32_t k = 0; i != SCHED__NONE && k < 32; i = st->tasks[i].next, k++)
-            if (sched__acceptable(s, st, st->tasks[i].failures ? st->first + i : SCHED__NONE, slot))
+        for (uint32_t i = st->again; i != SCHED__NONE && listed < 9; i = st->tasks[i].next)
+            listed++; /* of more it needn't have looked at all */
+        for (uint32_t i = listed < 9 ? st->again : SCHED__NONE; i != SCHED__NONE; i = st->tasks[i].next)
+            if (may(s, st, i, slot))
                 broken(w, "slot %u is idle and %u.%u waits", slot, st->id, st->first + i);
-        if (st->cursor == st->n || !sched__acceptable(s, st, SCHED__NONE, slot))
+        if (st->cursor == st->n || !sched__acceptable(s, st, NULL, slot))
             continue;
         const struct sched__near *n = st->near;
         if (!n)
