@@ -1,10 +1,11 @@
 /*
- * tests/hosts [--hosts N] [--slots N] [--flip BYTES] [--cut BYTES] [--seed N] [--lose] MODULE ARGS... -- a job on N
- * hosts that are one process.
+ * tests/hosts [--hosts N] [--slots N] [--flip BYTES] [--cut BYTES] [--kill N] [--seed N] [--lose] MODULE ARGS... -- a
+ * job on N hosts that are one process.
  *
  * Driver and executors talk over loopback links, each executor believes to be on a host of its own: its map outputs are
  * served by a bulk server of its own, and whoever is elsewhere gets them through that, over TCP, through a proxy that
- * may flip bits and cut connections.  --lose: as soon as host 0 has a few map outputs it is gone with them.
+ * may flip bits and cut connections.  --lose: as soon as host 0 has a few map outputs it is gone with them.  --kill: so
+ * many runners are killed, one every few milliseconds.
  *
  * Exit status: the job's.  The last line on stderr counts what was hurt.
  */
@@ -42,6 +43,7 @@ static struct world {
     struct arena a;
     unsigned hosts, slots;
     uint64_t flip, cut, seed;
+    unsigned kills;
     bool lose;
     char *dir;
     struct conf *conf;
@@ -52,7 +54,7 @@ static struct world {
     struct driver *driver;
     struct bulk_client *client;
     struct host host[HOSTS_MAX];
-    struct loop_timer look;
+    struct loop_timer look, killer;
     int status;
 } w = { .hosts = 2, .slots = 2, .seed = 1, .module.fd = -1, .status = 1 };
 
@@ -171,6 +173,19 @@ on_look(void *arg)
 }
 
 static void
+on_kill(void *arg)
+{
+    struct host *h = &w.host[rand() % (int)w.hosts];
+    int pids[64];
+    unsigned n = h->executor ? executor_pids(h->executor, pids, 64) : 0;
+
+    if (n && kill(pids[(unsigned)rand() % n], SIGKILL) == 0)
+        w.kills--;
+    if (w.kills)
+        loop_timer_start(w.loop, &w.killer, loop_now(w.loop) + 3000000 + (uint64_t)rand() % 8000000, on_kill, NULL);
+}
+
+static void
 start(int argc, char **argv)
 {
     const char *runner, *symbolise = NULL;
@@ -191,7 +206,7 @@ start(int argc, char **argv)
         .main = { .module_fd = w.module.fd, .module_name = w.module.info.name, .symbolise = symbolise,
                   .budget = MEMORY, .argc = argc, .argv = argv },
         .host = "driver", .dir = w.dir, .bulk = "", .scratch = w.dir, .memory = MEMORY,
-        .split_bytes = 128 << 10, .max_failures = 10,
+        .split_bytes = 128 << 10, .max_failures = 50,
         .say = on_say, .lost = on_lost, .end = on_end, .items = &w.items,
     };
     memcpy(o.secret, secret, sizeof o.secret);
@@ -202,6 +217,9 @@ start(int argc, char **argv)
         host_start(i, secret, symbolise);
     if (w.lose)
         loop_timer_start(w.loop, &w.look, 0, on_look, NULL);
+    srand((unsigned)w.seed);
+    if (w.kills)
+        loop_timer_start(w.loop, &w.killer, 0, on_kill, NULL);
 }
 
 static void
@@ -210,6 +228,7 @@ stop(void)
     uint64_t served = 0, requests = 0, flips = 0, cuts = 0;
 
     loop_timer_stop(w.loop, &w.look);
+    loop_timer_stop(w.loop, &w.killer);
     for (unsigned i = 0; i < w.hosts; i++) {
         struct host *h = &w.host[i];
         struct bulk_server_stats s = { 0 };
@@ -259,6 +278,8 @@ main(int argc, char **argv)
             w.flip = n, i++;
         else if (strcmp(argv[i], "--cut") == 0)
             w.cut = n, i++;
+        else if (strcmp(argv[i], "--kill") == 0)
+            w.kills = (unsigned)n, i++;
         else if (strcmp(argv[i], "--seed") == 0)
             w.seed = n, i++;
         else

@@ -174,6 +174,8 @@ answer(struct bulk_conn *c, const struct bulk_ask *q)
             a = (struct bulk_answer){ .id = q->id, .status = BULK_BROKEN };
         }
     }
+    if (a.status == BULK_OK) /* what isn't in memory comes there meanwhile: sendfile() would wait for each part */
+        (void)posix_fadvise(c->file, (off_t)a.offset, (off_t)a.length, POSIX_FADV_WILLNEED);
     c->s->stats.refused += a.status == BULK_OUTSIDE;
     bulk__put_answer(&c->out, &a);
     c->off = a.offset;

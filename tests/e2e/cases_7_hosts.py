@@ -75,3 +75,14 @@ def case_hosts_one_is_lost(t):
             _, _, err = hosts(t, module, "in.txt", out, options=("--hosts", 3, "--slots", 1, "--lose"))
             assert t.rows(out) == t.rows(module), out
             assert t.config.hostile or "host-0 is lost" in err
+
+
+def case_hosts_runners_are_killed(t):
+    """While they wait for what comes from elsewhere, too; with cut connections on top."""
+    words(t)
+    for module in "wordcount", "sort":
+        t.ok(module, "in.txt", module, master="local[4]")
+        for seed in range(4):
+            out = "%s-%d" % (module, seed)
+            hosts(t, module, "in.txt", out, options=("--hosts", 2, "--slots", 2, "--kill", 12, "--seed", seed, "--cut", 300000))
+            assert t.rows(out) == t.rows(module), out
