@@ -188,6 +188,7 @@ refused(void)
     BAD("\x0a\x05");                 /* no bytes */
     BAD("\x08\x01");                 /* a number where items are */
     BAD("\x0b\x0c");                 /* a group */
+    BAD("\x32\x00");                 /* not an item, in no version */
     BAD("\x0a\x04\x08\x01\x08\x02"); /* app twice */
     BAD("\x0a\x02\x10");             /* shorter than it says */
     BAD("\x0a\x04\x1a\x00\x22\x00"); /* two kinds in one item */

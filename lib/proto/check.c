@@ -142,6 +142,8 @@ proto__fits(const ProtobufCMessageDescriptor *d, const uint8_t *p, size_t n)
         if (!varint(&a, &tag) || tag > UINT32_MAX || tag >> 3 == 0 || !take_value(&a, tag & 7, &value))
             return false;
         int i = field_of(d, (uint32_t)(tag >> 3), guess);
+        if (i < 0 && d == &taskd__envelope__descriptor)
+            return false; /* items and nothing else, in all versions */
         if (i < 0)
             continue;
         const ProtobufCFieldDescriptor *f = &d->fields[i];
