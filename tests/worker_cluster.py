@@ -182,6 +182,67 @@ def case_job(w):
             fail("%s ran nothing" % x.dir)
 
 
+def case_options(w):
+    """What can't be right is refused with a sentence, before anything is started."""
+    url, loose = "taskd://127.0.0.1:1", w.path("loose")
+    os.mkdir(loose)
+    os.chmod(loose, 0o777)
+    for status, words, line in [
+            (2, "no master is given", []),
+            (2, "more than one master", [url, url]),
+            (2, '"--frob" is not an option', ["--frob", url]),
+            (2, '"--cores" needs a value', ["--cores"]),
+            (2, '--cores: "0" is no number from 1', ["--cores", "0", url]),
+            (2, '--memory: "8x" is no size', ["--memory", "8x", url]),
+            (2, '--port: "70000" is no number', ["--port", "70000", url]),
+            (2, "is no master's URL", ["127.0.0.1:7077"]),
+            (3, "/nowhere/ca.pem", ["--tls-ca", "/nowhere/ca.pem", "--dir", w.path("x"), url]),
+            (6, "may be written by others", ["--dir", loose, url]),
+            (6, "TLS", ["--host", "0.0.0.0", "--dir", w.path("x"), url])]:
+        r = subprocess.run([os.path.join(BUILD, "taskd-worker"), *line], env=w.env, capture_output=True, text=True, timeout=20)
+        if r.returncode != status or words not in r.stderr or not r.stderr.startswith("taskd worker: "):
+            fail("%s: exit status %d: %s" % (line, r.returncode, r.stderr))
+    r = subprocess.run([os.path.join(BUILD, "taskd-worker"), "--help"], capture_output=True, text=True, timeout=20)
+    if r.returncode or "--memory SIZE" not in r.stdout:
+        fail("--help: %s" % r.stdout)
+    # a master with another token says so, and the worker ends
+    w.master()
+    w.env["XDG_CONFIG_HOME"] = w.path("other")
+    os.makedirs(w.path("other", "taskd"))
+    with open(os.open(w.path("other", "taskd", "token"), os.O_CREAT | os.O_WRONLY, 0o600), "w") as f:
+        f.write("0123456789abcdef0123456789abcdef")
+    r = subprocess.run([os.path.join(BUILD, "taskd-worker"), "--dir", w.path("b"), w.url], env=w.env, capture_output=True,
+                       text=True, timeout=20)
+    if r.returncode != 6 or "the master refuses this worker" not in r.stderr:
+        fail("another token: exit status %d: %s" % (r.returncode, r.stderr))
+
+
+def case_full(w):
+    """A work folder without room: the error names it, and nothing of the attempt stays."""
+    small = w.path("a")
+    os.mkdir(small)
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=0700", "tmpfs", small],
+                                           stderr=subprocess.DEVNULL).returncode:
+        print("    skipped: no mount here")
+        return
+    try:
+        w.master()
+        a = w.worker("a")
+        with open(w.path("big.csv"), "w") as f:
+            f.write("x" * 4000000)
+        job = w.submit("out", "--files", w.path("big.csv"))
+        a.until("No space left on device", seconds=30)
+        told = next((x for x in job.stderr if "No space left" in x), None)
+        job.send_signal(signal.SIGTERM)
+        job.communicate(timeout=30)
+        if not told or "big.csv" not in told:
+            fail("the submitter reads: %r" % told)
+        wait_for(lambda: not w.applications(a), GONE_S, lambda: "left: %s" % w.applications(a))
+        a.kill()
+    finally:
+        subprocess.run(["umount", "-l", small], check=True)
+
+
 def case_killed(w):
     """kill -9 of a worker amid a job: its processes go with it, the job gives the same bytes on the other one."""
     w.master()

@@ -257,7 +257,11 @@ child__ready(struct child *c)
 
         worker__log(c->w, EVENT_LEVEL_WARN, c->place->id, NULL, "%s %u can't be started: %s",
                     c->number ? "executor" : "driver", c->number, text);
-        kill_group(c); /* started, but nobody could watch it */
+        if (c->pid) { /* started, but nobody could watch it */
+            kill_group(c);
+            while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
+                ;
+        }
         child__failed(c, text);
         free(text);
         return;

@@ -254,6 +254,7 @@ set_up(struct worker *w)
 {
     struct blobs_opts blobs = { .tls = w->o.tls, .limit = w->o.cache_bytes, .ttl_ns = w->o.ttl_ns };
 
+    TRY(uplink__new(w));
     TRY(lock_folder(w));
     TRY(read_id(w));
     remove_gone(w);
@@ -262,7 +263,6 @@ set_up(struct worker *w)
     TRY(blobs_new(w->loop, &blobs, &w->blobs));
     TRY(serve(w));
     TRY(place__find_old(w));
-    TRY(uplink__new(w));
     loop_timer_start(w->loop, &w->tidy, loop_now(w->loop) + TIDY_NS, on_tidy, w);
     uplink__dial(w);
     return NULL;
