@@ -384,6 +384,45 @@ test_disk_full(void)
     wire_fini(&w);
 }
 
+/* A client that did not hear the answer says it again: the same submission, also after a restart. */
+static void
+test_said_again(void)
+{
+    struct wire w;
+    struct peer c, a;
+    unsigned char sha[32];
+    char id[80];
+
+    wire_init(&w);
+    peer_hello(&w, &c, "client");
+    worker_registers(&w, &a, "wa", 3, NULL);
+    client_puts(&c, "module", sha);
+    client_submits_again(&c, sha, false, "key 1", false);
+    peer_hears(&c, "submitted");
+    strcpy(id, c.id);
+    peer_hears(&a, "run ");
+    client_submits_again(&c, sha, false, "key 1", true);
+    peer_hears(&c, "submitted");
+    EQ_STR(c.id, id);
+    wire_stop(&w);
+    peer_close(&a);
+    peer_close(&c);
+    wire_start(&w);
+    peer_hello(&w, &c, "client");
+    client_submits_again(&c, sha, false, "key 1", true);
+    peer_hears(&c, "submitted");
+    EQ_STR(c.id, id);
+    client_submits_again(&c, sha, false, "key 2", true); /* of that nothing was accepted */
+    peer_hears(&c, "submitted");
+    CU_ASSERT(strcmp(c.id, id) != 0);
+    strcpy(id, c.id);
+    client_submits_again(&c, sha, false, "", true);
+    peer_hears(&c, "submitted");
+    CU_ASSERT(strcmp(c.id, id) != 0);
+    peer_close(&c);
+    wire_fini(&w);
+}
+
 static const struct unit_test tests[] = {
     { "wire.strangers", test_strangers },
     { "wire.application", test_application },
@@ -393,6 +432,7 @@ static const struct unit_test tests[] = {
     { "wire.kill", test_kill },
     { "wire.restart", test_restart },
     { "wire.disk_full", test_disk_full },
+    { "wire.said_again", test_said_again },
     UNIT_END,
 };
 

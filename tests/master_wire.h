@@ -60,6 +60,7 @@ void app_wants(struct peer *p, uint32_t cores);
 /* Puts a blob of this text and says its hash. */
 void client_puts(struct peer *p, const char *text, unsigned char ret_sha256[32]);
 void client_submits(struct peer *p, const unsigned char sha256[32], bool supervise);
+void client_submits_again(struct peer *p, const unsigned char sha256[32], bool supervise, const char *mark, bool again);
 void client_follows(struct peer *p, const char *driver, uint64_t out_at, bool wait);
 
 /* Runs the loop for a few rounds. */

@@ -390,6 +390,12 @@ client_puts(struct peer *p, const char *text, unsigned char ret_sha256[32])
 void
 client_submits(struct peer *p, const unsigned char sha256[32], bool supervise)
 {
+    client_submits_again(p, sha256, supervise, "", false);
+}
+
+void
+client_submits_again(struct peer *p, const unsigned char sha256[32], bool supervise, const char *mark, bool again)
+{
     Taskd__SubmitDriver s = TASKD__SUBMIT_DRIVER__INIT;
     Taskd__AppBlob use = TASKD__APP_BLOB__INIT, *uses = &use;
     Taskd__Blob blob = TASKD__BLOB__INIT;
@@ -410,6 +416,8 @@ client_submits(struct peer *p, const unsigned char sha256[32], bool supervise)
     s.cores = 1;
     s.memory = 1 << 30;
     s.supervise = supervise;
+    s.key = PROTO_BYTES(mark, strlen(mark));
+    s.again = again;
     SAY(p, SUBMIT_DRIVER, submit_driver, &s);
 }
 

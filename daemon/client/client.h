@@ -33,6 +33,7 @@ struct client_opts {
     const struct module_info *module;    /* SUBMIT: checked against each worker */
     const struct client_blob *blobs;     /* SUBMIT: the module first */
     size_t n_blobs;
+    unsigned char key[16];               /* SUBMIT: random; by it the master knows what it was told before */
     uint64_t look_ns;                    /* SUBMIT, WAIT: how often to look why nothing happens; 0: 1 s */
     struct uplink_opts conn;               /* but the calls and their arg */
 };

@@ -20,6 +20,7 @@ struct client {
     const char *id;         /* what it is about: the line's, or what the master called the submission */
     /* put.c */
     enum put_phase phase;
+    bool asked;             /* for the driver, perhaps on an earlier connection */
     const char **along;     /* libraries that come with the module */
     size_t n_along;
     struct put_blob *put;

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -157,6 +157,8 @@ submit(struct process *p, int argc, char **argv, char **envp)
     o.module = &p->module.info;
     o.blobs = p->blobs;
     o.n_blobs = p->n_blobs;
+    if (getrandom(o.key, sizeof o.key, 0) != sizeof o.key)
+        return err_errno(errno, "making the submission's key");
     return run(p, p->submit.conf, &p->submit.master, &o);
 }
 

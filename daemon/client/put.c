@@ -1,7 +1,7 @@
 /* put -- a submission: workers looked at, blobs put, the driver asked for.
  *
  * Blobs are named by their content, so a master that has one needs nothing, and what was begun (by this client before the
- * link broke, or by another one) goes on where it ended. */
+ * link broke, or by another one) goes on where it ended.  So does the whole submission: it has a key. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,10 +54,13 @@ ask_driver(struct client *c)
         blob_message(&c->o.blobs[i], &names[i]);
         d.blob[d.n_blob++] = &blobs[i];
     }
+    d.key = PROTO_BYTES(c->o.key, sizeof c->o.key);
+    d.again = c->asked;
     item.kind_case = TASKD__ITEM__KIND_SUBMIT_DRIVER;
     item.submit_driver = &d;
     client__send(c, &item);
     c->phase = PUT_ASKED;
+    c->asked = true;
     arena_fini(&a);
 }
 
@@ -109,12 +112,6 @@ client__put_up(struct client *c)
     Taskd__Item item = TASKD__ITEM__INIT;
     Taskd__StatusRequest ask = TASKD__STATUS_REQUEST__INIT;
 
-    if (c->phase == PUT_ASKED) {
-        client__fail(c, err_hint(err_new(ERR_LOST, "the master went away before it answered; perhaps it took the job, "
-                                                   "perhaps not"),
-                                 "`taskd list --master %s` shows what it has.", c->o.conn.url));
-        return;
-    }
     free(c->put);
     c->put = calloc(c->o.n_blobs + 1, sizeof *c->put);
     if (!c->put)
@@ -128,6 +125,7 @@ client__put_up(struct client *c)
                 c->along[c->n_along++] = c->o.blobs[i].name;
     }
     profile_need(&c->a, c->o.module, c->along, c->n_along, &ask.need_library, &ask.n_need_library);
+    ask.workers = true;
     item.kind_case = TASKD__ITEM__KIND_STATUS_REQUEST;
     item.status_request = &ask;
     client__send(c, &item);

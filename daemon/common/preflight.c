@@ -31,6 +31,7 @@ on_up(void *arg)
     struct arena a = { 0 };
 
     profile_need(&a, p->o.module, p->o.along, p->o.n_along, &ask.need_library, &ask.n_need_library);
+    ask.workers = true;
     item.kind_case = TASKD__ITEM__KIND_STATUS_REQUEST;
     item.status_request = &ask;
     uplink_send(p->uplink, &item);

@@ -87,14 +87,39 @@ accept_submission(struct master *m, const Taskd__SubmitDriver *s, struct drow **
     return NULL;
 }
 
+/* The one that was accepted with that key; its client did not hear of it. */
+static struct drow *
+accepted_before(struct master *m, const ProtobufCBinaryData *key)
+{
+    for (struct drow *d = m->drivers; d && key->len; d = d->next) {
+        struct arena mem = { 0 };
+        Taskd__Envelope *v;
+        struct err *e = proto_get(d->row.spec, d->row.spec_n, &mem, &v);
+        const Taskd__SubmitDriver *s =
+            !e && v->n_item && v->item[0]->kind_case == TASKD__ITEM__KIND_SUBMIT_DRIVER ? v->item[0]->submit_driver : NULL;
+        bool same = s && s->key.len == key->len && memcmp(s->key.data, key->data, key->len) == 0;
+
+        err_free(e);
+        arena_fini(&mem);
+        if (same)
+            return d;
+    }
+    return NULL;
+}
+
 static void
 on_submit(struct party *p, const Taskd__SubmitDriver *s)
 {
     struct master *m = p->m;
     Taskd__Submitted submitted = TASKD__SUBMITTED__INIT;
-    struct drow *d = NULL;
-    struct err *e = check_submission(m, s);
+    struct drow *d = s->again ? accepted_before(m, &s->key) : NULL;
+    struct err *e = d ? NULL : check_submission(m, s);
 
+    if (d) {
+        submitted.driver = (char *)d->row.id;
+        MASTER_SEND(m, p, SUBMITTED, submitted, &submitted);
+        return;
+    }
     if (!e)
         e = accept_submission(m, s, &d);
     if (e) {
@@ -263,10 +288,10 @@ on_status(struct party *p, const Taskd__StatusRequest *q)
     for (struct wrow *w = m->workers; w; w = w->next)
         if (!q->id[0] || !strcmp(q->id, w->id))
             worker_status(m, &mem, q, w, s.worker[s.n_worker++] = ARENA_NEW(&mem, Taskd__WorkerStatus));
-    for (struct arow *a = m->apps; a; a = a->next)
+    for (struct arow *a = q->workers ? NULL : m->apps; a; a = a->next)
         if (!q->id[0] || !strcmp(q->id, a->row.id))
             app_status(m, a, s.app[s.n_app++] = ARENA_NEW(&mem, Taskd__AppStatus));
-    for (struct drow *d = m->drivers; d; d = d->next)
+    for (struct drow *d = q->workers ? NULL : m->drivers; d; d = d->next)
         if (!q->id[0] || !strcmp(q->id, d->row.id))
             driver_status(m, d, s.driver[s.n_driver++] = ARENA_NEW(&mem, Taskd__DriverStatus));
     if (q->id[0] && !s.n_worker && !s.n_app && !s.n_driver)
