@@ -20,7 +20,8 @@ struct rpc;
 struct rpc_server;
 
 struct err *rpc_new(struct loop *l, struct rpc **ret) MUST_USE;
-/* Links must be closed and servers freed before.  NULL is allowed. */
+/* Links must be closed and servers freed before.  Waits until what closed links had to send has left, or nothing of it
+ * did for a second; not to be called from a link's handler.  NULL is allowed. */
 void rpc_free(struct rpc *r);
 
 struct rpc_listen_opts {
@@ -32,7 +33,10 @@ struct rpc_listen_opts {
     unsigned max_links_per_peer; /* address; 0: 4096 */
     uint32_t message_limit;      /* bytes of one message; 0: 16 MiB */
 };
-/* on_link owns the new link and gives it a handler at once. */
+/* on_link owns the new link and gives it a handler at once.  Raises RLIMIT_NOFILE to what is allowed: gRPC stops to
+ * listen when it has no descriptor for a connection (and is then made to listen anew within a second or two).
+ * Errors: ERR_DENIED the path belongs to somebody, its folder to others, or no TLS beyond loopback; ERR_CONFIG; ERR_IO
+ * with "Address already in use". */
 struct err *rpc_listen(struct rpc *r, const struct rpc_listen_opts *o, void (*on_link)(void *arg, struct link *l),
                        void *arg, struct rpc_server **ret) MUST_USE;
 uint16_t rpc_server_port(const struct rpc_server *s);
@@ -45,6 +49,8 @@ struct rpc_dial_opts {
     uint64_t timeout_ns;         /* for the connection; 0: 5 s.  Until then it tries again every 100 ms .. 1 s */
     uint32_t message_limit;      /* 0: 16 MiB */
 };
-/* Returns at once; what is sent meanwhile waits.  Not connected in time: on_down. */
+/* Returns at once; what is sent meanwhile waits.  Not connected in time: on_down with the reason of the last attempt;
+ * refused by TLS, or too many links: on_down at once.  With TLS the server's certificate must be of our CA; its name is
+ * not asked. */
 struct err *rpc_dial(struct rpc *r, const struct rpc_dial_opts *o, struct link **ret) MUST_USE;
 #endif
