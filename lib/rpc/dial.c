@@ -115,13 +115,9 @@ static struct err *
 why_failed(struct rpc_link *l, bool *ret_final)
 {
     struct rpc__dial *d = l->dial;
-    char text[512];
-    size_t n = GRPC_SLICE_LENGTH(l->details);
+    char text[RPC_DETAILS];
 
-    if (n >= sizeof text)
-        n = sizeof text - 1;
-    memcpy(text, GRPC_SLICE_START_PTR(l->details), n);
-    text[n] = 0;
+    rpc__link_details(l, text);
     *ret_final = true;
     if (l->status == GRPC_STATUS_RESOURCE_EXHAUSTED)
         return err_new(ERR_LIMIT, "%s: %s", l->peer, text);

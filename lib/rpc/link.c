@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "rpc/rpc_priv.h"
 
-enum { CHUNK_MIN = 1024, WHY_BYTES = 300 };
+enum { CHUNK_MIN = 1024 };
 
 static struct rpc_link *
 of(const struct link *l)
@@ -249,26 +249,38 @@ on_end(void *arg, bool ok)
     rpc__link_settle(l);
 }
 
+void
+rpc__link_details(const struct rpc_link *l, char ret[static RPC_DETAILS])
+{
+    size_t n = GRPC_SLICE_LENGTH(l->details);
+
+    if (n >= RPC_DETAILS)
+        n = RPC_DETAILS - 1;
+    memcpy(ret, GRPC_SLICE_START_PTR(l->details), n);
+    ret[n] = 0;
+    for (size_t i = 0; i < n; i++)
+        if (ret[i] < ' ' || ret[i] > '~')
+            ret[i] = '?';
+}
+
 static struct err *
 why_of_status(struct rpc_link *l)
 {
-    const char *p = (const char *)GRPC_SLICE_START_PTR(l->details);
-    int n = (int)GRPC_SLICE_LENGTH(l->details);
+    char said[RPC_DETAILS];
 
-    if (n > WHY_BYTES)
-        n = WHY_BYTES;
+    rpc__link_details(l, said);
     switch (l->status) {
     case GRPC_STATUS_OK:
         return err_new(ERR_LOST, "%s closed the connection", l->peer);
     case GRPC_STATUS_RESOURCE_EXHAUSTED:
-        return err_new(ERR_LIMIT, "%s: %.*s", l->peer, n, p);
+        return err_new(ERR_LIMIT, "%s: %s", l->peer, said);
     case GRPC_STATUS_PERMISSION_DENIED:
     case GRPC_STATUS_UNAUTHENTICATED:
-        return err_new(ERR_DENIED, "%s: %.*s", l->peer, n, p);
+        return err_new(ERR_DENIED, "%s: %s", l->peer, said);
     case GRPC_STATUS_UNIMPLEMENTED:
         return err_new(ERR_DENIED, "%s is no service of taskd", l->peer);
     default:
-        return err_new(ERR_LOST, "the connection to %s was lost: %.*s", l->peer, n, p);
+        return err_new(ERR_LOST, "the connection to %s was lost: %s", l->peer, said);
     }
 }
 

@@ -139,6 +139,9 @@ struct rpc_link {
     struct loop_timer timer;   /* dial: all of it; closed: the rest */
 };
 
+/* What came along with the status; the other side may have written it, so only printable ASCII is left. */
+enum { RPC_DETAILS = 400 };
+void rpc__link_details(const struct rpc_link *l, char ret[static RPC_DETAILS]);
 struct rpc_link *rpc__link_new(struct rpc *r, uint32_t limit);
 /* The call is there and accepted: reads, and writes what waited. */
 void rpc__link_up(struct rpc_link *l);
