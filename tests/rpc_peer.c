@@ -138,7 +138,7 @@ peer_frozen(void)
     kill(pid, SIGSTOP);
     for (int i = 0; i < 8; i++)
         link_send(busy.l, megabyte, sizeof megabyte);
-    EQ_U64(link_queued(busy.l), 8 << 20);
+    CU_ASSERT(link_queued(busy.l) >= 8 << 20);
     both_down(&p, &h, &took);
     CU_ASSERT(took > 500 * MS && took < 5000 * MS * SLOW);
     party_want_down(&p, &busy);
