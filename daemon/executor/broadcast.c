@@ -206,6 +206,7 @@ more_holders(struct broadcasts *b, struct known *k, const struct broadcast_info 
     if (i->n_holders)
         memcpy(k->holder + k->n_holders, i->holder, i->n_holders * sizeof *k->holder);
     k->n_holders += i->n_holders;
+    k->n_good = k->n_holders;
     broadcasts__holders_changed(b, k);
     return NULL;
 }
@@ -236,7 +237,7 @@ broadcasts_tell(struct broadcasts *b, const struct broadcast_info *i)
     k->xxh3 = copy_of(i->xxh3, i->n_pieces * sizeof *i->xxh3);
     k->holder = copy_of(i->holder, i->n_holders * sizeof *i->holder);
     k->n_pieces = i->n_pieces;
-    k->n_holders = i->n_holders;
+    k->n_holders = k->n_good = i->n_holders;
     broadcasts__holders_changed(b, k);
     return NULL;
 }

@@ -84,10 +84,10 @@ static void on_piece(void *arg, struct err *e, uint64_t got, uint64_t size);
 static uint32_t
 pick(const struct broadcasts *b, const struct known *k, uint32_t not, struct broadcast_node *ret)
 {
-    uint32_t from = k->n_holders ? random_below(k->n_holders) : 0, found = UINT32_MAX;
+    uint32_t from = k->n_good ? random_below(k->n_good) : 0, found = UINT32_MAX;
 
-    for (uint32_t i = 0; i < k->n_holders; i++) {
-        uint32_t node = k->holder[(from + i) % k->n_holders];
+    for (uint32_t i = 0; i < k->n_good; i++) {
+        uint32_t node = k->holder[(from + i) % k->n_good];
         struct broadcast_node n;
 
         if (!b->o.node(b->o.arg, node, &n) || !n.bulk[0] || (found != UINT32_MAX && node == not))
@@ -176,6 +176,19 @@ finish(struct broadcasts *b, struct known *k)
     broadcasts__ready(b, k, e);
 }
 
+/* Where it went wrong we ask again only when it has gone wrong everywhere. */
+static void
+avoid(struct known *k, uint32_t node)
+{
+    for (uint32_t i = 0; i < k->n_good; i++)
+        if (k->holder[i] == node) {
+            k->holder[i] = k->holder[--k->n_good];
+            k->holder[k->n_good] = node;
+        }
+    if (k->n_good == 0)
+        k->n_good = k->n_holders;
+}
+
 static void
 on_piece(void *arg, struct err *e, uint64_t got, uint64_t size)
 {
@@ -193,6 +206,7 @@ on_piece(void *arg, struct err *e, uint64_t got, uint64_t size)
         pump(b, k);
         return;
     }
+    avoid(k, p->node);
     struct err *no = p->tries++ < PIECE_TRIES ? ask(b, p) : err_new(ERR_LOST, "it was tried %d times", PIECE_TRIES + 1);
     if (!no) {
         err_free(e);
@@ -271,6 +285,7 @@ begin(struct broadcasts *b, struct known *k, const char *path)
     }
     if (ftruncate(k->part, 0) < 0 || (k->size && fallocate(k->part, 0, 0, (off_t)k->size) < 0 && errno != EOPNOTSUPP))
         return err_errno(errno, "making room for %llu bytes in \"%s\"", (unsigned long long)k->size, path);
+    k->n_good = k->n_holders;
     k->order = malloc((k->n_pieces + 1) * sizeof *k->order);
     if (!k->order)
         abort();

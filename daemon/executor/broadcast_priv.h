@@ -25,6 +25,7 @@ struct known {
     int part; /* -1: not */
     uint32_t *order; /* pieces not asked for yet: [next_piece, n_pieces) */
     uint32_t next_piece, under_way, done;
+    uint32_t n_good; /* holder[0 .. n_good): where nothing has gone wrong in this fetch */
     struct piece *pieces;
     struct loop_timer again; /* somebody else on this host holds the lock, or nobody has it at present */
 };
