@@ -445,7 +445,7 @@ test_app_lost(void)
     /* back from a long partition: what it had is gone, and it gets new ones */
     EQ_STR(RIG(&r, APP_UP, .id = "x", .ask = one,
                .children = &(struct grants_child){ .id = "x", .executor = 1, .phase = GRANTS_RUNNING, .cores = 1 }, .n_children = 1),
-           "welcome x 2c; gone x/1@ (no worker has it)");
+           "welcome x 2c; gone x/1@ lost (no worker has it)");
     EQ_STR(RIG(&r, APP_WANT, .id = "x", .cores = 1), "x/2 1c@wa");
     rig_fini(&r);
 }

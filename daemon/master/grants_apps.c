@@ -238,9 +238,9 @@ has_child(const struct grants_event *ev, uint32_t executor)
     return false;
 }
 
-/* Executors that its driver has, against those that workers have. */
+/* Executors that its driver has, against those that workers have.  forgotten: it was over, and its files are gone. */
 static void
-pair_up(struct grants *g, struct grants__app *a, const struct grants_event *ev)
+pair_up(struct grants *g, struct grants__app *a, const struct grants_event *ev, bool forgotten)
 {
     while (a->n_pairs)
         unpair(a, 0);
@@ -268,7 +268,7 @@ pair_up(struct grants *g, struct grants__app *a, const struct grants_event *ev)
         if (known || !c->executor)
             continue;
         if (!g->recovering) {
-            say_gone(g, a, c->executor, "", false, "no worker has it");
+            say_gone(g, a, c->executor, "", forgotten, "no worker has it");
             continue;
         }
         a->pairs = grants__more(a->pairs, a->n_pairs, sizeof *a->pairs, &a->pairs_cap);
@@ -283,6 +283,7 @@ on_up(struct grants *g, const struct grants_event *ev)
 {
     struct grants__app *a = grants__app(g, ev->id);
     struct grants_action *x;
+    bool fresh = !a;
 
     if (!a)
         a = app_new(g, ev);
@@ -297,7 +298,7 @@ on_up(struct grants *g, const struct grants_event *ev)
     x->id = arena_strdup(&g->out->mem, a->id);
     x->cores = grants__could_have(g, &a->ask);
     grants__set(&a->waiting, ""); /* what was said went to another link */
-    pair_up(g, a, ev);
+    pair_up(g, a, ev, fresh);
 }
 
 static void

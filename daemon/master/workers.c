@@ -19,18 +19,43 @@ child_ok(const Taskd__ChildState *s)
     return master__id_ok(s->app_id) && (unsigned)s->phase <= GRANTS_FAILED;
 }
 
+/* Of those that are lost only the newest are remembered, for people. */
+static void
+forget_lost(struct master *m)
+{
+    unsigned lost = 0;
+
+    for (struct wrow *w = m->workers; w; w = w->next)
+        lost += w->lost;
+    for (struct wrow **at = &m->workers; *at && lost > MASTER_KEPT;) {
+        struct wrow *w = *at;
+
+        if (!w->lost) {
+            at = &w->next;
+            continue;
+        }
+        *at = w->next;
+        free(w->id);
+        free(w->host);
+        buf_fini(&w->profile);
+        free(w);
+        lost--;
+    }
+}
+
 static struct wrow *
 row_of(struct master *m, const Taskd__WorkerHello *h)
 {
-    struct wrow *w = rows__worker(m, h->worker), **end = &m->workers;
+    struct wrow *w = rows__worker(m, h->worker), **end;
 
     if (!w) {
+        forget_lost(m);
+        for (end = &m->workers; *end; end = &(*end)->next)
+            ;
         w = calloc(1, sizeof *w);
         if (!w)
             abort();
         w->id = master__dup(h->worker);
-        while (*end)
-            end = &(*end)->next;
         *end = w;
     }
     free(w->host);

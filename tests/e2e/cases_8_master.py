@@ -68,7 +68,8 @@ class Cluster:
                 p.send_signal(signal.SIGCONT)
                 p.terminate()
         for p in [self.master] + self.workers:
-            p.wait(10)
+            assert p.wait(10) in (0, -signal.SIGKILL), self.log()[-3000:]
+        assert "Sanitizer" not in self.log(), self.log()[-6000:]
 
 
 def finish(p, status=0, within=60):
