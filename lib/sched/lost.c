@@ -22,10 +22,7 @@ lose(struct sched *s, struct sched__stage *st, uint32_t partition)
     a->generation = ++t->generation;
     st->n_done--;
     sched__push_again(s, st, partition);
-    if (t->generation <= s->opts.max_lost)
-        return true;
-    t->failures = t->lost = 0;
-    return false;
+    return t->generation <= s->opts.max_lost;
 }
 
 /* The stage is not complete any more: those who read it wait. */
@@ -58,9 +55,11 @@ lose_all(struct sched *s, struct sched__stage *st, uint32_t executor, uint32_t n
 static void
 fail(struct sched *s, struct sched__stage *st, uint32_t partition)
 {
+    struct sched__task *t = sched__task(st, partition);
+
+    t->failures = t->lost = 0; /* a later job may try again */
     sched__fail(s, st, SCHED_TASK_LOST, ERR_LOST,
-                &(struct sched__entry){ .stage = st->id, .partition = partition,
-                                        .attempt = sched__task(st, partition)->accepted });
+                &(struct sched__entry){ .stage = st->id, .partition = partition, .attempt = t->accepted });
 }
 
 void

@@ -254,6 +254,8 @@ level_of(const struct sched *s, struct sched__stage *st, bool executors)
 
     if (PLANTED(s, SCHED__PLANT_WAITS_ON))
         return ON_NODE;
+    if (PLANTED(s, SCHED__PLANT_NO_WISHES))
+        return ANYWHERE;
     if (n->slots == 0 || (st->busy_n > 0 && st->busy_ns / st->busy_n / n->slots > n->wait))
         return ANYWHERE;
     if (executors)

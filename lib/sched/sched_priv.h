@@ -20,7 +20,7 @@ enum { SCHED__QUEUED = 64 << 10, SCHED__DEPTH_MIN = 4 };
 /* Bugs that the simulator must find (tests/sim). */
 enum sched__plant { SCHED__PLANT_NONE, SCHED__PLANT_DOUBLE_COMMIT, SCHED__PLANT_LOST_DONE, SCHED__PLANT_STALE_EPOCH,
                     SCHED__PLANT_NO_AVOID, SCHED__PLANT_REVOKE_TWICE, SCHED__PLANT_NODE_KEEPS, SCHED__PLANT_WAITS_ON,
-                    SCHED__PLANT_END };
+                    SCHED__PLANT_NO_WISHES, SCHED__PLANT_MIXED_ROWS, SCHED__PLANT_OLD_READERS };
 #ifdef SCHED_PLANT
 #define PLANTED(s, bug) ((s)->opts.plant == (bug))
 #else

@@ -164,11 +164,11 @@ succeeded(struct sched *s, struct sched__stage *st, const struct sched_event *ev
     struct sched__task *t = sched__task(st, ev->partition);
     struct sched__entry e = { .stage = ev->stage, .partition = ev->partition, .attempt = ev->attempt };
 
-    if (st->live_jobs == 0 || t->version != st->version) {
+    if (st->live_jobs == 0 || (t->version != st->version && !PLANTED(s, SCHED__PLANT_OLD_READERS))) {
         discard(s, st, ev);
         return;
     }
-    if (rows_changed(st, t, ev)) {
+    if (rows_changed(st, t, ev) && !PLANTED(s, SCHED__PLANT_MIXED_ROWS)) {
         if (was_used(st)) {
             discard(s, st, ev);
             sched__fail(s, st, SCHED_ROWS_CHANGED, ERR_USER, &e);

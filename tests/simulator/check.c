@@ -71,8 +71,13 @@ before_submit(struct world *w, const struct sched_event *ev)
     struct job *job = &w->jobs[ev->job];
 
     job->submitted = true;
-    for (uint32_t i = 0; i < job->plan.n; i++)
-        w->stages[job->stages[i].id].live++;
+    for (uint32_t i = 0; i < job->plan.n; i++) {
+        struct stage *st = &w->stages[job->stages[i].id];
+
+        st->live++;
+        if (st->teller == 0)
+            st->teller = ev->job + 1;
+    }
 }
 
 /* The driver hears of something: what does it believe from now on? */

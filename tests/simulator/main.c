@@ -166,7 +166,8 @@ run_planted(uint64_t first, uint32_t n)
 {
     static const char *const bugs[] = { "", "double commit", "lost DONE", "stale epoch accepted", "bad places used",
                                         "revoked attempt runs twice", "lost node keeps its outputs",
-                                        "waits for a better slot for ever" };
+                                        "waits for a better slot for ever", "preferences ignored",
+                                        "rows of two kinds", "readers of old rows accepted" };
     int missed = 0;
 
     for (uint8_t bug = 1; bug < sizeof bugs / sizeof *bugs; bug++) {

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sched/sched_priv.h"
 #include "sim.h"
 
 static bool
@@ -54,9 +55,58 @@ fine(struct world *w, const struct stage *st, uint32_t partition, uint32_t execu
     return here < 1 && near < 2;
 }
 
+/* Is the place that the task prefers up and not avoided by all? */
+static bool
+is_there(const struct world *w, const struct sched_prefer *p)
+{
+    bool executor = p->executor == SCHED_ANY, node = p->node == 0;
+
+    for (uint32_t i = 0; i < w->story.executors; i++) {
+        if (!w->executors[i].seen || in_list(&w->app, i, w->executors[i].seen_node))
+            continue;
+        executor |= p->executor == i;
+        node |= w->executors[i].seen_node == p->node;
+    }
+    return executor && node && (p->executor != SCHED_ANY || p->node != 0);
+}
+
+/* A task that never ran goes elsewhere than it would: has the stage waited for long enough, or was it no use? */
+static void
+check_wishes(struct world *w, const struct stage *st, const struct sched_action *a)
+{
+    const struct sched__stage *in = sched__stage(w->sched, a->stage);
+    const struct sched__near *n = in->near;
+    const struct job *job = &w->jobs[st->teller - 1];
+    uint32_t told = 0, from = 0, to = job->n_wishes;
+
+    while (from < to) { /* they are in order */
+        uint32_t mid = (from + to) / 2;
+        const struct sched_prefer *p = &job->wishes[mid];
+
+        if (p->stage < a->stage || (p->stage == a->stage && p->partition < a->partition))
+            from = mid + 1;
+        else
+            to = mid;
+    }
+    for (; n && from < job->n_wishes; from++) {
+        const struct sched_prefer *p = &job->wishes[from];
+
+        if (p->stage != a->stage || p->partition != a->partition)
+            break;
+        if (p->executor == a->executor || (p->node == a->node && a->node != 0) || !is_there(w, p))
+            return;
+        told++;
+    }
+    if (told > 0 && n->waited + (n->since ? w->sched->now - n->since : 0) < n->wait &&
+        (in->busy_n == 0 || in->busy_ns / in->busy_n / (n->slots ? n->slots : 1) <= n->wait) && n->slots > 0)
+        broken(w, "%u.%u runs on executor %u, which it does not prefer", a->stage, a->partition, a->executor);
+}
+
 void
 places_launch(struct world *w, const struct stage *st, const struct sched_action *a)
 {
+    if (a->attempt == 0)
+        check_wishes(w, st, a);
     if (w->story.opts.avoid_off || (st->fails && st->fails->full) || fine(w, st, a->partition, a->executor))
         return;
     for (uint32_t i = 0; i < w->story.executors; i++)

@@ -82,6 +82,7 @@ struct stage {
     uint64_t rows;     /* sum over accepted outputs */
     uint32_t n_present, n_accepted;
     uint32_t live; /* jobs */
+    uint32_t teller; /* job that was the first to have it, + 1 */
     struct task *tasks;
     struct fails *fails; /* of its tasks, since it began; what sched should remember */
 };

@@ -241,9 +241,13 @@ world_run(struct world *w, uint64_t seed, uint8_t plant, bool loud)
     jobs_build(w);
     w->sched = sched_new(&w->story.opts);
     begin(w);
+    uint32_t same = 0;
     while (w->n_heap > 0 && !w->broken[0]) {
         struct msg m = pop(w);
 
+        same = m.at == w->now ? same + 1 : 0;
+        if (same > 1000000)
+            broken(w, "time stands still");
         w->now = m.at;
         if (w->now > SIM_LIMIT || w->events > 50000000)
             broken(w, "no end in sight");
