@@ -130,6 +130,8 @@ submit__driver(struct submit *s, const struct driver_opts *where)
 {
     struct conf *c = s->o.conf;
     uint64_t memory = conf_bytes(c, CONF_EXECUTOR_MEMORY);
+    bool here = s->o.master.kind == SUBMIT_LOCAL; /* then main is one more runner */
+    uint64_t main_memory = here ? memory : conf_bytes(c, CONF_DRIVER_MEMORY);
     struct driver_opts o = *where;
 
     o.conf = c;
@@ -138,12 +140,12 @@ submit__driver(struct submit *s, const struct driver_opts *where)
         .module_name = s->module.info.name,
         .files = s->files, .libs = s->libs, .n_libs = s->n_libs,
         .symbolise = s->symbolise,
-        .data_limit = memory + RUNNER_SLACK,
+        .data_limit = main_memory + RUNNER_SLACK,
         .argc = s->o.n_args,
         .argv = s->o.args,
     };
     o.memory = (uint64_t)((double)memory * conf_fraction(c, CONF_MEMORY_FRACTION));
-    o.main.budget = o.memory / (s->o.slots ? s->o.slots : 1);
+    o.main.budget = here ? o.memory / s->o.slots : (uint64_t)((double)main_memory * conf_fraction(c, CONF_MEMORY_FRACTION));
     o.data_limit = memory + RUNNER_SLACK;
     o.events = s->events.put ? &s->events : NULL;
     o.parallelism = (uint32_t)conf_int(c, CONF_DEFAULT_PARALLELISM);
