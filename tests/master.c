@@ -428,6 +428,25 @@ test_short_break(void)
     rig_fini(&r);
 }
 
+/* A master that stood still must not blame others. */
+static void
+test_absent(void)
+{
+    struct rig r;
+    const struct grants_ask one = { .cores_per_executor = 1 };
+
+    rig_init(&r, (struct grants_opts){ .recover_ns = 5 * SEC });
+    rig_worker(&r, "wa", 1, 8);
+    rig_app(&r, "x", one, 1);
+    r.now += 30 * SEC;
+    RIG(&r, ABSENT);
+    RIG(&r, WORKER_DOWN, .id = "wa");
+    RIG(&r, APP_DOWN, .id = "x");
+    EQ_STR(rig_later(&r, 5 * SEC - 1), "");
+    EQ_STR(rig_later(&r, 1), "gone x/1@wa lost (worker wa on a is gone); lost wa; app x lost 1 (its driver is gone)");
+    rig_fini(&r);
+}
+
 static void
 test_app_lost(void)
 {
@@ -528,6 +547,7 @@ static const struct unit_test tests[] = {
     { "fail.release", test_release },
     { "fail.worker_lost", test_worker_lost },
     { "fail.short_break", test_short_break },
+    { "fail.absent", test_absent },
     { "fail.app_lost", test_app_lost },
     { "driver.one", test_driver },
     { "driver.supervise", test_supervise },

@@ -121,7 +121,7 @@ timers(struct grants *g, bool all_back)
     for (uint32_t i = 0; i < g->n_workers;) {
         struct grants__worker *w = g->workers[i];
 
-        if (!w->up && g->now >= w->down_at + g->o.grace_ns) {
+        if (!w->up && g->now >= grants__lost_at(g, w->down_at)) {
             grants__worker_lost(g, w, grants__text(g, "worker %s on %s is gone", w->id, w->host));
             i = 0;
             continue;
@@ -146,7 +146,7 @@ static void
 app_wake(const struct grants *g, const struct grants__app *a, uint64_t *at)
 {
     if (a->registered && !a->up)
-        grants__earlier(at, a->down_at + g->o.grace_ns);
+        grants__earlier(at, grants__lost_at(g, a->down_at));
     if (a->starved_at)
         grants__earlier(at, a->starved_at + g->o.patience_ns);
     if (grants__wish(a) <= a->held)
@@ -165,7 +165,7 @@ wake(struct grants *g)
         const struct grants__worker *w = g->workers[i];
 
         if (!w->up)
-            grants__earlier(&at, w->down_at + g->o.grace_ns);
+            grants__earlier(&at, grants__lost_at(g, w->down_at));
         for (const struct grants__lease *l = w->leases; l && w->up; l = l->next)
             if (l->state == LEASE_STOPPING)
                 grants__earlier(&at, l->asked_at + STOP_AGAIN);
@@ -201,6 +201,9 @@ event(struct grants *g, const struct grants_event *ev)
     case GRANTS_DRIVER_SUBMIT:
     case GRANTS_DRIVER_KILL:
         grants__driver_event(g, ev);
+        break;
+    case GRANTS_ABSENT:
+        g->patient_until = g->now + g->o.recover_ns;
         break;
     case GRANTS_TIMER:
         g->wake_at = 0;

@@ -65,6 +65,8 @@ enum grants_event_kind {
     GRANTS_APP_END,       /* id, state, status, text: at its driver's or somebody's request */
     GRANTS_DRIVER_SUBMIT, /* id, name, cores, memory, supervise; tries, worker: of the journal, "" if it is not running */
     GRANTS_DRIVER_KILL,   /* id, text */
+    GRANTS_ABSENT,        /* this process did not run for a while (stopped, starved): it is no fault of others that they
+                           * hung up, and they get recover_ns to come back */
     GRANTS_TIMER,         /* the time of a WAKE_AT has come; others do no harm */
 };
 struct grants_ask {

@@ -364,7 +364,7 @@ grants__app_timer(struct grants *g)
     for (uint32_t i = 0; i < g->n_apps;) {
         struct grants__app *a = g->apps[i];
 
-        if (a->registered && !a->up && g->now >= a->down_at + g->o.grace_ns)
+        if (a->registered && !a->up && g->now >= grants__lost_at(g, a->down_at))
             grants__app_over(g, a, GRANTS_LOST, 1, "its driver is gone");
         else
             i++;

@@ -92,6 +92,7 @@ struct grants {
     bool recovering;
     bool expecting; /* the journal knew of something that lived */
     uint64_t recover_until;
+    uint64_t patient_until; /* nobody is lost before */
     uint64_t wake_at; /* as said */
     uint64_t stale;
     uint64_t now;
@@ -170,6 +171,15 @@ uint64_t grants__avoided(const struct grants__history *v, uint32_t n, const char
 
 /* ---- why.c */
 void grants__say_waiting(struct grants *g);
+
+/* When one whose link went down then is lost. */
+static inline uint64_t
+grants__lost_at(const struct grants *g, uint64_t down_at)
+{
+    uint64_t at = down_at + g->o.grace_ns;
+
+    return at > g->patient_until ? at : g->patient_until;
+}
 
 static inline void
 grants__earlier(uint64_t *at, uint64_t t)

@@ -11,6 +11,7 @@
 #include "master/master_priv.h"
 
 #define TICK_NS UINT64_C(200000000)
+#define ABSENT_NS UINT64_C(1500000000) /* without a tick */
 #define HELLO_NS UINT64_C(10000000000)
 enum { TRIM_TICKS = 3000 };
 
@@ -241,6 +242,9 @@ on_tick(void *arg)
     struct master *m = arg;
     uint64_t now = loop_now(m->loop);
 
+    if (m->last_tick && now - m->last_tick > ABSENT_NS)
+        MASTER_STEP(m, ABSENT);
+    m->last_tick = now;
     for (struct party *p = m->parties, *next; p; p = next) {
         next = p->next;
         bool registered = p->greeted && (p->role == ROLE_CLIENT || p->worker || p->app);

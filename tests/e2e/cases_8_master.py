@@ -246,3 +246,23 @@ def case_master_worker_lost(t):
     finish(job)
     assert sorted(t.rows("out")) == want
     c.end()
+
+
+def case_master_frozen(t):
+    """A master that stands still until all have hung up harms nobody when it goes on."""
+    c = Cluster(t, workers=2, cores=1)
+    job = hangs(t, c, "never", opts=["--executor-cores", "1"])
+    c.wait_log("runs as process", times=2)
+    c.master.send_signal(signal.SIGSTOP)
+    c.wait_log("lost the master", times=2, within=10)
+    c.master.send_signal(signal.SIGCONT)
+    c.wait_log("registered with the master", times=4)
+    finish_later = time.monotonic() + 6
+    while time.monotonic() < finish_later:
+        select.select([], [], [], 0.5)
+        assert "WAITING" not in c.list() and job.poll() is None
+    assert '"event":"worker_lost"' not in c.log() and '"event":"app_over"' not in c.log(), c.log()[-3000:]
+    assert '"event":"executor_gone"' not in c.log(), c.log()[-3000:]
+    job.terminate()
+    job.communicate(timeout=10)
+    c.end()
