@@ -85,7 +85,7 @@ class Case:
 
     def module(self, name):
         """A module of examples/ or tests/e2e/modules/."""
-        for d in ("examples", "tests/e2e/modules", "tests/modules"):
+        for d in ("examples", "tests/e2e/modules", "tests/modules", "tests/fault/modules"):
             path = os.path.join(BUILD, d, name + ".so")
             if os.path.exists(path):
                 return path
@@ -174,6 +174,9 @@ class Case:
             left += [os.path.join(d, f) for f in files]
         assert not left, "a failed job left %s" % left[:5]
 
+    def close(self):
+        """Ends what the case started; before the look at what is left."""
+
     def nothing_left(self, within=LEFT_BEHIND_S):
         """No process, scratch file or shared memory of this case is there."""
         end = time.monotonic() + within
@@ -224,22 +227,25 @@ def wait_gone(pid, end):
         os.close(fd)
 
 
-def find_cases():
-    sys.path.insert(0, HERE)
+def find_cases(folder):
+    sys.path.insert(0, folder)
     sys.dont_write_bytecode = True
     cases = []
-    for path in sorted(glob.glob(os.path.join(HERE, "cases_*.py"))):
+    for path in sorted(glob.glob(os.path.join(folder, "cases_*.py"))):
         m = importlib.import_module(os.path.basename(path)[:-3])
         cases += [(n[5:], f) for n, f in vars(m).items() if n.startswith("case_") and callable(f)]
     return cases
 
 
-def run_case(name, function, config, keep):
+def run_case(name, function, config, keep, kind):
     """Runs one case; returns PASS, SKIP or FAIL and why."""
-    t = Case(name, config)
+    t = kind(name, config)
     began = time.monotonic()
     try:
-        function(t)
+        try:
+            function(t)
+        finally:
+            t.close()
         t.nothing_left()
         verdict, why = "PASS", ""
     except Skip as e:
@@ -259,8 +265,8 @@ def run_case(name, function, config, keep):
     return verdict
 
 
-def main(argv):
-    cases = find_cases()
+def main(argv, folder=HERE, kind=Case):
+    cases = find_cases(folder)
     keep = "-k" in argv
     wanted = [a for a in argv if a not in ("-k", "-l")]
     if "-l" in argv:
@@ -275,7 +281,7 @@ def main(argv):
     count = {"PASS": 0, "SKIP": 0, "FAIL": 0}
     for name, function in cases:
         if not wanted or name in wanted:
-            count[run_case(name, function, config, keep)] += 1
+            count[run_case(name, function, config, keep, kind)] += 1
     print("%(PASS)d passed, %(SKIP)d skipped, %(FAIL)d failed" % count)
     return 1 if count["FAIL"] or not count["PASS"] else 0
 

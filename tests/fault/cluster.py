@@ -1,0 +1,309 @@
+"""A standalone cluster of real processes on this host, and cases that harm it.  See run.py."""
+import collections
+import os
+import random
+import re
+import select
+import signal
+import subprocess
+import threading
+import time
+
+import e2e
+
+LONG = bool(os.environ.get("FAULT_LONG"))
+SEED = int(os.environ.get("FAULT_SEED", "1"))
+
+
+def processes():
+    """pid -> (parent, argv as one line, state) of all there are."""
+    found = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open("/proc/%s/cmdline" % name, "rb") as f:
+                    line = f.read().replace(b"\0", b" ").decode(errors="replace").strip()
+                with open("/proc/%s/stat" % name) as f:
+                    stat = f.read().rsplit(")", 1)[1].split()
+                found[int(name)] = (int(stat[1]), line, stat[0])
+            except OSError:
+                pass
+    return found
+
+
+def below(root, table=None):
+    """All descendants of a process."""
+    table = table or processes()
+    kids = collections.defaultdict(list)
+    for pid, (parent, _, _) in table.items():
+        kids[parent].append(pid)
+    todo, out = [root], []
+    while todo:
+        for k in kids[todo.pop()]:
+            out.append(k)
+            todo.append(k)
+    return out
+
+
+class Daemon:
+    """A master or a worker."""
+
+    def __init__(self, case, name, words, prefix=()):
+        self.case, self.name, self.words, self.prefix = case, name, words, list(prefix)
+        self.log = case.path(name + ".log")
+        self.process = None
+
+    def start(self):
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(self.prefix + self.words, cwd=self.case.dir, env=self.case.environment(),
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        return self
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def said(self):
+        with open(self.log, errors="replace") as f:
+            return f.read()
+
+    def signal(self, signo):
+        os.kill(self.process.pid, signo)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def end(self, within=5):
+        if self.process is None:
+            return None
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(within)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                raise AssertionError("%s did not end on SIGTERM within %d s" % (self.name, within))
+        return self.process.returncode
+
+
+class Cluster:
+    """A master and workers.  hosts: a netns.Net whose hosts the workers live on, else all on loopback."""
+
+    def __init__(self, case, workers=2, cores=1, memory="1g", net=None, master_at=None, tls=None, proxy=None):
+        self.case, self.cores, self.memory, self.net, self.tls, self.proxy = case, cores, memory, net, tls, proxy
+        self.host = (net.hosts[master_at] if master_at else net.here) if net else "127.0.0.1"
+        self.master_prefix = net.run(master_at, []) if net and master_at else []
+        self.port = 0
+        self.url = None
+        self.master = None
+        self.workers = [None] * workers
+        self.names = list(net.hosts) if net else []
+        self.start_master()
+        for i in range(workers):
+            self.start_worker(i)
+
+    def role(self, verb, *words):
+        return [os.path.join(e2e.BUILD, "taskd-" + verb), *words]
+
+    def tls_words(self, host):
+        return [w for k, v in self.tls(host).items() for w in ("--tls-" + k, v)] if self.tls else []
+
+    def tls_conf(self, host):
+        return ["taskd.ssl.%s=%s" % kv for kv in self.tls(host).items()] + ["taskd.driver.host=" + host]
+
+    def start_master(self):
+        """The first time on any port; again on the same one, with what it had written down."""
+        fifo = self.case.path("master.url")
+        if os.path.exists(fifo):
+            os.unlink(fifo)
+        os.mkfifo(fifo)
+        words = self.role("master", "--host", self.host, "--port", str(self.port), "--dir", self.case.path("master"),
+                          "--url-file", fifo, *self.tls_words(self.host))
+        self.master = Daemon(self.case, "master", words, self.master_prefix).start()
+        fd = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+        url, end = b"", time.monotonic() + 20
+        try:
+            while not url.endswith(b"\n"):
+                ready = select.select([fd], [], [], 0.05)[0]
+                piece = os.read(fd, 1000) if ready else b""
+                url += piece
+                if not piece and self.master.process.poll() is not None:
+                    raise AssertionError("the master ended: " + self.master.said()[-2000:])
+                assert time.monotonic() < end, "the master does not say where it listens: " + self.master.said()[-2000:]
+        finally:
+            os.close(fd)
+        self.real_url = url.decode().strip()
+        self.port = int(self.real_url.rsplit(":", 1)[1])
+        self.url = self.real_url
+        if self.proxy:
+            self.proxy.target = (self.host, self.port)
+            self.url = "taskd://" + self.proxy.address()
+
+    def start_worker(self, i, wait=True):
+        name = self.names[i] if self.net else None
+        host = self.net.hosts[name] if self.net else "127.0.0.1"
+        words = self.role("worker", self.url, "--host", host, "--cores", str(self.cores), "--memory", self.memory,
+                          "--dir", self.case.path("worker-%d" % i), *self.tls_words(host))
+        self.workers[i] = Daemon(self.case, "worker-%d" % i, words, self.net.run(name, []) if self.net else ()).start()
+
+    def submit_words(self, module, *args, mode="client", conf=(), opts=(), summary=None):
+        host = self.host
+        conf = list(conf) + (self.tls_conf(host) if self.tls else [])
+        opts = ["--deploy-mode", mode, *opts]
+        return self.case.command(module, *args, master=self.url, conf=conf, opts=opts, summary=summary)
+
+    def executors(self):
+        """pids of taskd executor processes of this cluster, and of their runners."""
+        table = processes()
+        mine = [p for w in self.workers if w and w.process.poll() is None for p in below(w.pid, table)]
+        ex = [p for p in mine if table[p][1].startswith("taskd executor")]
+        runners = [p for p in mine if re.match(r"taskd-runner/\d", table[p][1])]
+        return ex, runners
+
+    def close(self):
+        trouble = []
+        for d in [w for w in self.workers if w] + [self.master]:
+            try:
+                d.signal(signal.SIGCONT)
+            except (ProcessLookupError, AttributeError):
+                pass
+            try:
+                status = d.end()
+                if status not in (0, -signal.SIGKILL, -signal.SIGTERM, 143):
+                    trouble.append("%s ended with %s: %s" % (d.name, status, d.said()[-1500:]))
+            except AssertionError as e:
+                trouble.append(str(e))
+        assert not trouble, "; ".join(trouble)
+
+
+class FaultCase(e2e.Case):
+    """A case with clusters, proxies and a reference result."""
+
+    def __init__(self, name, config):
+        super().__init__(name, config)
+        self.random = random.Random("%s/%d" % (name, SEED))
+        self.to_close = []
+        self.references = {}
+
+    def cluster(self, **kw):
+        c = Cluster(self, **kw)
+        self.to_close.append(c)
+        return c
+
+    def close(self):
+        errors = []
+        for c in reversed(self.to_close):
+            try:
+                c.close()
+            except AssertionError as e:
+                errors.append(str(e))
+        self.to_close = []
+        assert not errors, "\n".join(errors)
+
+    def certificates(self, net):
+        """A CA and a certificate for each host; returns what gives the words for one."""
+        d = self.path("tls")
+        taskd = os.path.join(e2e.BUILD, "taskd")
+        subprocess.run([taskd, "cert", "init", "--dir", d], check=True, capture_output=True, env=self.environment())
+        for host in [net.here, *net.hosts.values()]:
+            subprocess.run([taskd, "cert", "issue", "--host", host, "--dir", d], check=True, capture_output=True,
+                           env=self.environment())
+        return lambda host: {"ca": d + "/ca.crt", "cert": "%s/%s.crt" % (d, host), "key": "%s/%s.key" % (d, host)}
+
+    def text(self, n_bytes, name="in.txt"):
+        """Lines of words, few of them common and many rare; the same for a seed."""
+        r = random.Random("text/%d" % SEED)
+        words = ["w%x" % int(r.paretovariate(0.7)) for _ in range(20000)]
+        words = [w if len(w) < 40 else w[:40] for w in words]
+        path, size = self.path(name), 0
+        with open(path, "w") as f:
+            while size < n_bytes:
+                line = " ".join(r.choices(words, k=r.randrange(1, 24))) + "\n"
+                f.write(line)
+                size += len(line)
+        return path
+
+    def output(self, name):
+        return b"\n".join(self.rows(name))
+
+    def reference(self, shape, rounds, path):
+        """(bytes, accumulators) of the job in local[1], undisturbed."""
+        key = (shape, path)
+        if key not in self.references:
+            out = "reference-%d" % len(self.references)
+            r = self.ok("work", shape, 1, path, self.path(out), master="local[1]")
+            self.references[key] = (self.whole(out), self.accumulators(r.err))
+        return self.references[key]
+
+    def whole(self, out):
+        """Rows of all parts; for hash partitioned results in any number of parts, sorted."""
+        return sorted(self.rows(out))
+
+    @staticmethod
+    def accumulators(err):
+        found = re.findall(r"lines \d+ words \d+ longest \d+", err)
+        return found[-1] if found else None
+
+    def check(self, out, said, shape, rounds, path):
+        rows, sums = self.reference(shape, rounds, path)
+        got = self.whole(out)
+        assert got == rows, "%s: %d rows, %d are right; the first wrong one: %s" % (
+            shape, len(got), len(rows), next(((a, b) for a, b in zip(got, rows) if a != b), "at the end"))
+        assert self.accumulators(said) == sums, "accumulators: %s, not %s" % (self.accumulators(said), sums)
+
+
+class Job:
+    """A job that runs in the background; its output is read by threads, so it never waits for us."""
+
+    def __init__(self, case, words):
+        self.p = case.start(words)
+        self.out, self.err = b"", b""
+        self.threads = [threading.Thread(target=self._read, args=(n,), daemon=True) for n in ("stdout", "stderr")]
+        for t in self.threads:
+            t.start()
+
+    def _read(self, which):
+        f = getattr(self.p, which)
+        while True:
+            data = f.read1(65536)
+            if not data:
+                return
+            if which == "stdout":
+                self.out += data
+            else:
+                self.err += data
+
+    def running(self):
+        return self.p.poll() is None
+
+    def wait(self, timeout=120):
+        try:
+            self.p.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.p.kill()
+            raise AssertionError("the job did not end in %d s: %s" % (timeout, self.err.decode(errors="replace")[-3000:]))
+        for t in self.threads:
+            t.join(10)
+        return self.p.returncode
+
+    def text(self):
+        return self.out.decode(errors="replace") + self.err.decode(errors="replace")
+
+
+class Ticks:
+    """for _ in Ticks(seed, 0.2, 0.6, while_true): a turn every so often, as long as the condition holds."""
+
+    def __init__(self, rnd, least, most, while_true):
+        self.random, self.least, self.most, self.while_true = rnd, least, most, while_true
+
+    def __iter__(self):
+        n = 0
+        while self.while_true():
+            end = time.monotonic() + self.random.uniform(self.least, self.most)
+            while self.while_true() and time.monotonic() < end:
+                select.select([], [], [], min(0.02, max(0, end - time.monotonic())))
+            if self.while_true():
+                yield n
+                n += 1
