@@ -3,7 +3,7 @@ import os
 import signal
 import time
 
-from cluster import LONG, FaultCase, Job, Ticks, below, processes
+from cluster import LONG, FaultCase, Ticks, below, processes
 
 SHAPES = ("words", "two", "sort", "distinct")
 
@@ -16,8 +16,8 @@ def soak(t, c, kinds, jobs, least, most, rounds, size):
     kills = {k: 0 for k in kinds}
     for n in range(jobs):
         shape, out = SHAPES[n % len(SHAPES)], "out-%d" % n
-        job = Job(t, c.submit_words("work", shape, rounds, text, t.path(out), mode="client",
-                                    conf=["taskd.task.maxFailures=1000", "taskd.stage.maxConsecutiveAttempts=1000"]))
+        job = c.job("work", shape, rounds, text, t.path(out), mode="client",
+                                    conf=["taskd.task.maxFailures=1000", "taskd.stage.maxConsecutiveAttempts=1000"])
         for _ in Ticks(t.random, least, most, job.running):
             kind = t.random.choice(kinds)
             executors, runners = c.executors()
@@ -61,7 +61,7 @@ def case_worker_killed_leaves_nothing(t: FaultCase):
     c = t.cluster()
     text = t.text(8 << 20)
     t.reference("words", 6000, text)
-    job = Job(t, c.submit_words("work", "words", 6000, text, t.path("out")))
+    job = c.job("work", "words", 6000, text, t.path("out"))
     for _ in Ticks(t.random, 0.1, 0.1, job.running):
         if len(c.executors()[0]) == 2:
             break
@@ -84,7 +84,7 @@ def case_executor_hangs_and_returns(t: FaultCase):
     c = t.cluster()
     text = t.text(8 << 20)
     t.reference("two", 6000, text)
-    job = Job(t, c.submit_words("work", "two", 6000, text, t.path("out")))
+    job = c.job("work", "two", 6000, text, t.path("out"))
     for _ in Ticks(t.random, 0.1, 0.1, job.running):
         if len(c.executors()[0]) == 2:
             break
@@ -109,7 +109,7 @@ def case_driver_killed(t: FaultCase):
     """C13: with its driver everything of an application is gone within 5 s, and nothing looks like a result."""
     c = t.cluster()
     text = t.text(8 << 20)
-    job = Job(t, c.submit_words("work", "words", 20000, text, t.path("out")))
+    job = c.job("work", "words", 20000, text, t.path("out"))
     for _ in Ticks(t.random, 0.1, 0.1, job.running):
         if len(c.executors()[0]) == 2:
             break
@@ -123,7 +123,7 @@ def case_driver_killed(t: FaultCase):
     assert c.executors() == ([], []), "5 s after its driver: %s" % (c.executors(),)
     assert not os.path.exists(t.path("out") + "/_SUCCESS")
     assert not [n for n in os.listdir(t.path("out")) if n.startswith("part-")] if os.path.exists(t.path("out")) else True
-    again = Job(t, c.submit_words("work", "words", 1, text, t.path("out2")))
+    again = c.job("work", "words", 1, text, t.path("out2"))
     assert again.wait(20) == 0, again.text()
 
 
@@ -132,7 +132,7 @@ def case_driver_supervised(t: FaultCase):
     c = t.cluster(cores=2)
     text = t.text(8 << 20)
     t.reference("words", 10000, text)
-    job = Job(t, c.submit_words("work", "words", 10000, text, t.path("out"), mode="cluster", opts=["--supervise"]))
+    job = c.job("work", "words", 10000, text, t.path("out"), mode="cluster", opts=["--supervise"])
     killed = False
     for _ in Ticks(t.random, 0.1, 0.1, job.running):
         drivers = [p for p, (_, line, _) in processes().items() if line.startswith("taskd driver")]

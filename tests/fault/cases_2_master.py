@@ -2,7 +2,7 @@
 import signal
 import time
 
-from cluster import FaultCase, Job, Ticks
+from cluster import FaultCase, Ticks
 
 
 def busy(t, c, job, executors):
@@ -15,7 +15,7 @@ def busy(t, c, job, executors):
 def new_job(t, c, name, within=5):
     text = t.text(100000, "small.txt")
     began = time.monotonic()
-    job = Job(t, c.submit_words("work", "words", 1, text, t.path(name)))
+    job = c.job("work", "words", 1, text, t.path(name))
     assert job.wait(20) == 0, job.text()
     assert time.monotonic() - began <= within, "a new job took %.1f s" % (time.monotonic() - began)
     t.check(name, job.text(), "words", 1, text)
@@ -40,7 +40,7 @@ def case_master_killed_while_a_job_runs(t: FaultCase):
     c = t.cluster()
     text = t.text(8 << 20)
     t.reference("two", 6000, text)
-    job = Job(t, c.submit_words("work", "two", 6000, text, t.path("out")))
+    job = c.job("work", "two", 6000, text, t.path("out"))
     busy(t, c, job, 2)
     before = sorted(c.executors()[0])
     c.master.kill()
@@ -57,7 +57,7 @@ def case_master_stays_away(t: FaultCase):
     c = t.cluster()
     text = t.text(8 << 20)
     t.reference("words", 4000, text)
-    job = Job(t, c.submit_words("work", "words", 4000, text, t.path("out")))
+    job = c.job("work", "words", 4000, text, t.path("out"))
     busy(t, c, job, 2)
     c.master.kill()
     assert job.wait() == 0, job.text()
@@ -71,7 +71,7 @@ def case_master_killed_under_a_submission(t: FaultCase):
     c = t.cluster(cores=2)
     text = t.text(4 << 20)
     t.reference("words", 4000, text)
-    job = Job(t, c.submit_words("work", "words", 4000, text, t.path("out"), mode="cluster"))
+    job = c.job("work", "words", 4000, text, t.path("out"), mode="cluster")
     busy(t, c, job, 1)
     c.master.kill()
     c.start_master()
@@ -83,7 +83,7 @@ def case_master_restarts_again_and_again(t: FaultCase):
     c = t.cluster()
     text = t.text(8 << 20)
     t.reference("words", 6000, text)
-    job = Job(t, c.submit_words("work", "words", 6000, text, t.path("out")))
+    job = c.job("work", "words", 6000, text, t.path("out"))
     busy(t, c, job, 2)
     n = 0
     for n in Ticks(t.random, 0.2, 1.0, job.running):
@@ -99,7 +99,7 @@ def case_master_frozen(t: FaultCase):
     c = t.cluster()
     text = t.text(4 << 20)
     t.reference("words", 4000, text)
-    job = Job(t, c.submit_words("work", "words", 4000, text, t.path("out")))
+    job = c.job("work", "words", 4000, text, t.path("out"))
     busy(t, c, job, 2)
     c.master.signal(signal.SIGSTOP)
     assert job.wait() == 0, job.text()

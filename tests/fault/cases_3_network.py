@@ -2,7 +2,7 @@
 import os
 
 import e2e
-from cluster import FaultCase, Job, Ticks
+from cluster import FaultCase, Ticks
 from netns import Net
 
 
@@ -18,7 +18,7 @@ def partitioned(t, harm, mend, seconds, shape="two"):
         c = t.cluster(net=net, tls=t.certificates(net))
         text = t.text(8 << 20)
         t.reference(shape, 6000, text)
-        job = Job(t, c.submit_words("work", shape, 6000, text, t.path("out")))
+        job = c.job("work", shape, 6000, text, t.path("out"))
         for _ in Ticks(t.random, 0.05, 0.05, job.running):
             if len(c.executors()[0]) == 2:
                 break
@@ -56,7 +56,7 @@ def case_flapping(t: FaultCase):
         c = t.cluster(net=net, tls=t.certificates(net))
         text = t.text(8 << 20)
         t.reference("words", 6000, text)
-        job = Job(t, c.submit_words("work", "words", 6000, text, t.path("out")))
+        job = c.job("work", "words", 6000, text, t.path("out"))
         for n in Ticks(t.random, 0.3, 1.5, job.running):
             net.down("b") if n % 2 == 0 else net.up("b")
         net.up("b")

@@ -4,7 +4,7 @@ import os
 import subprocess
 
 import e2e
-from cluster import LONG, FaultCase, Job, Ticks
+from cluster import LONG, FaultCase, Ticks
 
 
 def map_outputs(c, t):
@@ -18,8 +18,8 @@ def harm_blocks(t, how, repeat):
     t.reference("two", 3000, text)
     harmed = 0
     for n in range(repeat):
-        job = Job(t, c.submit_words("work", "two", 3000, text, t.path("out-%d" % n),
-                                    conf=["taskd.stage.maxConsecutiveAttempts=1000"]))
+        job = c.job("work", "two", 3000, text, t.path("out-%d" % n),
+                                    conf=["taskd.stage.maxConsecutiveAttempts=1000"])
         seen = set()
         for _ in Ticks(t.random, 0.005, 0.02, job.running):
             new = [p for p in map_outputs(c, t) if p not in seen]
@@ -67,7 +67,7 @@ def case_disk_full(t: FaultCase):
     try:
         c = t.cluster(memory="64m")
         text = t.text(64 << 20)
-        job = Job(t, c.submit_words("work", "sort", 1, text, t.path("out"), opts=["--executor-memory", "32m"]))
+        job = c.job("work", "sort", 1, text, t.path("out"), opts=["--executor-memory", "32m"])
         status = job.wait()
         assert status == 1, job.text()
         assert "No space left on device" in job.text() and "worker-" in job.text(), job.text()

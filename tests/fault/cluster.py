@@ -48,14 +48,14 @@ def below(root, table=None):
 class Daemon:
     """A master or a worker."""
 
-    def __init__(self, case, name, words, prefix=()):
-        self.case, self.name, self.words, self.prefix = case, name, words, list(prefix)
+    def __init__(self, case, name, words, prefix=(), env=None):
+        self.case, self.name, self.words, self.prefix, self.env = case, name, words, list(prefix), env
         self.log = case.path(name + ".log")
         self.process = None
 
     def start(self):
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(self.prefix + self.words, cwd=self.case.dir, env=self.case.environment(),
+            self.process = subprocess.Popen(self.prefix + self.words, cwd=self.case.dir, env=self.case.environment(self.env),
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         return self
 
@@ -107,11 +107,8 @@ class Cluster:
     def role(self, verb, *words):
         return [os.path.join(e2e.BUILD, "taskd-" + verb), *words]
 
-    def tls_words(self, host):
-        return [w for k, v in self.tls(host).items() for w in ("--tls-" + k, v)] if self.tls else []
-
-    def tls_conf(self, host):
-        return ["taskd.ssl.%s=%s" % kv for kv in self.tls(host).items()] + ["taskd.driver.host=" + host]
+    def environment(self, host):
+        return dict(self.tls(host), TASKD_DRIVER_HOST=host) if self.tls else {}
 
     def start_master(self):
         """The first time on any port; again on the same one, with what it had written down."""
@@ -120,8 +117,8 @@ class Cluster:
             os.unlink(fifo)
         os.mkfifo(fifo)
         words = self.role("master", "--host", self.host, "--port", str(self.port), "--dir", self.case.path("master"),
-                          "--url-file", fifo, *self.tls_words(self.host))
-        self.master = Daemon(self.case, "master", words, self.master_prefix).start()
+                          "--url-file", fifo)
+        self.master = Daemon(self.case, "master", words, self.master_prefix, self.environment(self.host)).start()
         fd = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
         url, end = b"", time.monotonic() + 20
         try:
@@ -141,18 +138,21 @@ class Cluster:
             self.proxy.target = (self.host, self.port)
             self.url = "taskd://" + self.proxy.address()
 
-    def start_worker(self, i, wait=True):
+    def start_worker(self, i):
         name = self.names[i] if self.net else None
         host = self.net.hosts[name] if self.net else "127.0.0.1"
         words = self.role("worker", self.url, "--host", host, "--cores", str(self.cores), "--memory", self.memory,
-                          "--dir", self.case.path("worker-%d" % i), *self.tls_words(host))
-        self.workers[i] = Daemon(self.case, "worker-%d" % i, words, self.net.run(name, []) if self.net else ()).start()
+                          "--dir", self.case.path("worker-%d" % i))
+        prefix = self.net.run(name, []) if self.net else ()
+        self.workers[i] = Daemon(self.case, "worker-%d" % i, words, prefix, self.environment(host)).start()
 
     def submit_words(self, module, *args, mode="client", conf=(), opts=(), summary=None):
-        host = self.host
-        conf = list(conf) + (self.tls_conf(host) if self.tls else [])
         opts = ["--deploy-mode", mode, *opts]
         return self.case.command(module, *args, master=self.url, conf=conf, opts=opts, summary=summary)
+
+    def job(self, module, *args, **kw):
+        """Starts one in the background."""
+        return Job(self.case, self.submit_words(module, *args, **kw), self.environment(self.host))
 
     def executors(self):
         """pids of taskd executor processes of this cluster, and of their runners."""
@@ -210,7 +210,8 @@ class FaultCase(e2e.Case):
         for host in [net.here, *net.hosts.values()]:
             subprocess.run([taskd, "cert", "issue", "--host", host, "--dir", d], check=True, capture_output=True,
                            env=self.environment())
-        return lambda host: {"ca": d + "/ca.crt", "cert": "%s/%s.crt" % (d, host), "key": "%s/%s.key" % (d, host)}
+        return lambda host: {"TASKD_SSL_CA": "%s/%s/ca.pem" % (d, host), "TASKD_SSL_CERT": "%s/%s/node.pem" % (d, host),
+                             "TASKD_SSL_KEY": "%s/%s/node.key" % (d, host)}
 
     def text(self, n_bytes, name="in.txt"):
         """Lines of words, few of them common and many rare; the same for a seed."""
@@ -257,8 +258,8 @@ class FaultCase(e2e.Case):
 class Job:
     """A job that runs in the background; its output is read by threads, so it never waits for us."""
 
-    def __init__(self, case, words):
-        self.p = case.start(words)
+    def __init__(self, case, words, env=None):
+        self.p = case.start(words, env)
         self.out, self.err = b"", b""
         self.threads = [threading.Thread(target=self._read, args=(n,), daemon=True) for n in ("stdout", "stderr")]
         for t in self.threads:
