@@ -182,8 +182,8 @@ class Case:
         end = time.monotonic() + within
         for pid in children():
             wait_gone(pid, end)
-        left = children()
-        for pid in left:
+        left = ["%d %s" % (pid, comm(pid)) for pid in children()]
+        for pid in children():
             os.kill(pid, signal.SIGKILL)
         assert not left, "processes are left behind: %s" % left
         files = [os.path.join(d, f) for d, dirs, fs in os.walk(self.scratch) for f in fs + dirs]

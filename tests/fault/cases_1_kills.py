@@ -3,7 +3,7 @@ import os
 import signal
 import time
 
-from cluster import LONG, FaultCase, Ticks, below, processes
+from cluster import LONG, SEED, FaultCase, Ticks, below, pause, processes
 
 SHAPES = ("words", "two", "sort", "distinct")
 
@@ -35,7 +35,7 @@ def soak(t, c, kinds, jobs, least, most, rounds, size):
                     continue
             kills[kind] += 1
         status = job.wait()
-        assert status == 0, "seed %s, %s, after %s: exit %d: %s" % (t.random, shape, kills, status, job.text()[-3000:])
+        assert status == 0, "seed %d, %s, after %s: exit %d: %s" % (SEED, shape, kills, status, job.text()[-3000:])
         t.check(out, job.text(), shape, rounds, text)
     print("  %d jobs, killed: %s" % (jobs, kills))
     return sum(kills.values())
@@ -71,8 +71,7 @@ def case_worker_killed_leaves_nothing(t: FaultCase):
     c.workers[0].kill()
     end = time.monotonic() + 3
     while time.monotonic() < end and any(p in processes() for p in mine):
-        for _ in Ticks(t.random, 0.05, 0.05, lambda: True):
-            break
+        pause(0.05)
     left = [processes()[p] for p in mine if p in processes()]
     assert not left, "3 s after their worker: %s" % left
     assert job.wait() == 0, job.text()
@@ -93,8 +92,7 @@ def case_executor_hangs_and_returns(t: FaultCase):
     os.kill(victim, signal.SIGSTOP)
     began = time.monotonic()
     while job.running() and victim in c.executors()[0] and time.monotonic() < began + 10:
-        for _ in Ticks(t.random, 0.05, 0.05, lambda: True):
-            break
+        pause(0.05)
     assert not job.running() or time.monotonic() - began < 6, "a frozen executor was not given up in %.1f s" % (
         time.monotonic() - began)
     try:
@@ -118,8 +116,7 @@ def case_driver_killed(t: FaultCase):
     job.wait()
     end = time.monotonic() + 5
     while time.monotonic() < end and (c.executors()[0] or c.executors()[1]):
-        for _ in Ticks(t.random, 0.05, 0.05, lambda: True):
-            break
+        pause(0.05)
     assert c.executors() == ([], []), "5 s after its driver: %s" % (c.executors(),)
     assert not os.path.exists(t.path("out") + "/_SUCCESS")
     assert not [n for n in os.listdir(t.path("out")) if n.startswith("part-")] if os.path.exists(t.path("out")) else True
