@@ -130,6 +130,17 @@ say_hello(struct worker *w)
 }
 
 static void
+put_ended(const struct ended *x, Taskd__ChildState *ret)
+{
+    *ret = (Taskd__ChildState)TASKD__CHILD_STATE__INIT;
+    ret->app_id = (char *)x->app_id;
+    ret->executor = x->number;
+    ret->phase = x->phase;
+    ret->exit_status = x->exit_status;
+    ret->text = x->text;
+}
+
+static void
 put_children(struct worker *w, struct arena *a, Taskd__WorkerHello *ret)
 {
     size_t n = 0, apps = 0;
@@ -148,12 +159,7 @@ put_children(struct worker *w, struct arena *a, Taskd__WorkerHello *ret)
         ret->child[ret->n_child++] = s;
     }
     for (struct ended *x = w->ended; x; x = x->next, s++) {
-        *s = (Taskd__ChildState)TASKD__CHILD_STATE__INIT;
-        s->app_id = x->app_id;
-        s->executor = x->number;
-        s->phase = x->phase;
-        s->exit_status = x->exit_status;
-        s->text = x->text;
+        put_ended(x, s);
         ret->child[ret->n_child++] = s;
     }
     for (struct place *p = w->places; p; p = p->next)
@@ -244,6 +250,22 @@ on_hello(struct worker *w, const Taskd__Hello *h)
         w->greeted = true;
 }
 
+/* The registration was written when the link was dialled and may have waited long: what ended since is told again. */
+static void
+tell_ended(struct worker *w)
+{
+    Taskd__Item item = TASKD__ITEM__INIT;
+
+    for (const struct ended *x = w->ended; x; x = x->next) {
+        Taskd__ChildState s = TASKD__CHILD_STATE__INIT;
+
+        put_ended(x, &s);
+        item.kind_case = TASKD__ITEM__KIND_CHILD_STATE;
+        item.child_state = &s;
+        send_item(w, &item);
+    }
+}
+
 static void
 on_welcome(struct worker *w, const Taskd__Item *item)
 {
@@ -259,6 +281,7 @@ on_welcome(struct worker *w, const Taskd__Item *item)
     w->backoff_ns = 0;
     worker__log(w, EVENT_LEVEL_INFO, NULL, NULL, "registered with the master at %s, epoch %u", w->masters[w->master_at],
                 w->epoch);
+    tell_ended(w);
 }
 
 static void
