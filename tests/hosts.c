@@ -1,6 +1,6 @@
 /*
- * tests/hosts [--hosts N] [--slots N] [--flip BYTES] [--cut BYTES] [--kill N] [--seed N] [--lose] MODULE ARGS... -- a
- * job on N hosts that are one process.
+ * tests/hosts [--hosts N] [--slots N] [--split BYTES] [--flip BYTES] [--cut BYTES] [--kill N] [--seed N] [--lose]
+ *             MODULE ARGS... -- a job on N hosts that are one process.
  *
  * Driver and executors talk over loopback links, each executor believes to be on a host of its own: its map outputs are
  * served by a bulk server of its own, and whoever is elsewhere gets them through that, over TCP, through a proxy that
@@ -42,7 +42,7 @@ struct host {
 static struct world {
     struct arena a;
     unsigned hosts, slots;
-    uint64_t flip, cut, seed;
+    uint64_t flip, cut, seed, split;
     unsigned kills;
     bool lose;
     char *dir;
@@ -56,7 +56,7 @@ static struct world {
     struct host host[HOSTS_MAX];
     struct loop_timer look, killer;
     int status;
-} w = { .hosts = 2, .slots = 2, .seed = 1, .module.fd = -1, .status = 1 };
+} w = { .hosts = 2, .slots = 2, .seed = 1, .split = 128 << 10, .module.fd = -1, .status = 1 };
 
 static void
 check(struct err *e)
@@ -206,7 +206,7 @@ start(int argc, char **argv)
         .main = { .module_fd = w.module.fd, .module_name = w.module.info.name, .symbolise = symbolise,
                   .budget = MEMORY, .argc = argc, .argv = argv },
         .host = "driver", .dir = w.dir, .bulk = "", .scratch = w.dir, .memory = MEMORY,
-        .split_bytes = 128 << 10, .max_failures = 50,
+        .split_bytes = w.split, .max_failures = 50,
         .say = on_say, .lost = on_lost, .end = on_end, .items = &w.items,
     };
     memcpy(o.secret, secret, sizeof o.secret);
@@ -280,6 +280,8 @@ main(int argc, char **argv)
             w.cut = n, i++;
         else if (strcmp(argv[i], "--kill") == 0)
             w.kills = (unsigned)n, i++;
+        else if (strcmp(argv[i], "--split") == 0 && n)
+            w.split = n, i++;
         else if (strcmp(argv[i], "--seed") == 0)
             w.seed = n, i++;
         else

@@ -54,6 +54,8 @@ struct bulk_peer {
     struct loop_timer timer;   /* back-off; silence; idleness */
     uint64_t heard;            /* when bytes came last */
     unsigned failures;         /* one after the other */
+    struct sockaddr_storage addr; /* of the name; looking it up may take time, so it is kept */
+    socklen_t addr_n;          /* 0: not known */
     bool progress;             /* bytes of files came in this connection */
     bool refused;              /* the last failure was a verdict */
     unsigned char nonce[BULK_NONCE], want_mac[BULK_MAC];

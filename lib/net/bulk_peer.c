@@ -315,16 +315,17 @@ on_timer(void *arg)
 static struct err *
 start(struct bulk_peer *p)
 {
-    struct sockaddr_storage a;
-    socklen_t n;
     int one = 1;
 
-    TRY(bulk__resolve(p->address, &a, &n));
-    int fd = socket(a.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (p->addr_n == 0 || p->failures > 1) { /* it may have moved */
+        p->addr_n = 0;
+        TRY(bulk__resolve(p->address, &p->addr, &p->addr_n));
+    }
+    int fd = socket(p->addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return err_errno(errno, "making a socket");
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (connect(fd, (struct sockaddr *)&a, n) < 0 && errno != EINPROGRESS) {
+    if (connect(fd, (struct sockaddr *)&p->addr, p->addr_n) < 0 && errno != EINPROGRESS) {
         int errnum = errno;
 
         close(fd);
