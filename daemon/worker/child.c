@@ -14,6 +14,8 @@
 #include "worker/worker_priv.h"
 
 #define KILL_NS UINT64_C(500000000)
+#define STRAYS_NS UINT64_C(5000000000)
+#define STRAYS_LOOK_NS UINT64_C(100000000)
 enum { LAST_WORDS = 2000 };
 
 struct child *
@@ -27,12 +29,67 @@ child__find(struct worker *w, const char *app_id, uint32_t number)
 
 /* ---- the end */
 
-/* What is left of its process group goes, too. */
+/*
+ * What is left of its process group when it has ended: at first its zygote, which is cleaning up behind it and must be
+ * let; what is there for longer than that has run away from somebody's job, and is killed.
+ */
+struct strays {
+    struct worker *w;
+    pid_t group;
+    uint64_t until;
+    struct loop_timer timer;
+    struct strays *next;
+};
+
 static void
-kill_group(const struct child *c)
+strays_free(struct strays *s)
 {
-    if (c->pid > 0)
-        kill(-c->pid, SIGKILL);
+    struct strays **at;
+
+    for (at = &s->w->strays; *at != s; at = &(*at)->next)
+        ;
+    *at = s->next;
+    loop_timer_stop(s->w->loop, &s->timer);
+    free(s);
+}
+
+/* The group's number is nobody else's as long as it has a member: looked at often enough, it can't have come back. */
+static void
+on_strays(void *arg)
+{
+    struct strays *s = arg;
+    uint64_t now = loop_now(s->w->loop);
+
+    if (kill(-s->group, 0) < 0) {
+        strays_free(s);
+    } else if (now >= s->until) {
+        kill(-s->group, SIGKILL);
+        strays_free(s);
+    } else {
+        loop_timer_start(s->w->loop, &s->timer, now + STRAYS_LOOK_NS, on_strays, s);
+    }
+}
+
+static void
+watch_strays(struct worker *w, pid_t group)
+{
+    struct strays *s = calloc(1, sizeof *s);
+
+    if (!s)
+        abort();
+    s->w = w;
+    s->group = group;
+    s->until = loop_now(w->loop) + STRAYS_NS;
+    s->next = w->strays;
+    w->strays = s;
+    on_strays(s);
+}
+
+void
+child__forget_strays(struct worker *w)
+{
+    while (w->strays)
+        strays_free(w->strays);
 }
 
 void
@@ -46,7 +103,7 @@ child__free(struct child *c)
         ;
     *at = c->next;
     if (c->process) {
-        kill_group(c);
+        loop_child_kill(c->process, SIGKILL);
         loop_child_free(c->process);
         while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
             ;
@@ -162,7 +219,7 @@ on_exit_of(void *arg, int status)
     c->status = status;
     c->ended = true;
     loop_timer_stop(c->w->loop, &c->kill);
-    kill_group(c);
+    watch_strays(c->w, c->pid);
     if (!c->number)
         output__end(c->place);
     if (c->number || output__drained(c->place))
@@ -175,7 +232,7 @@ on_kill(void *arg)
     struct child *c = arg;
 
     if (c->process)
-        kill_group(c);
+        loop_child_kill(c->process, SIGKILL);
 }
 
 void
@@ -258,7 +315,7 @@ child__ready(struct child *c)
         worker__log(c->w, EVENT_LEVEL_WARN, c->place->id, NULL, "%s %u can't be started: %s",
                     c->number ? "executor" : "driver", c->number, text);
         if (c->pid) { /* started, but nobody could watch it */
-            kill_group(c);
+            kill(c->pid, SIGKILL);
             while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
                 ;
         }

@@ -327,6 +327,7 @@ worker_free(struct worker *w)
         return;
     while (w->children)
         child__free(w->children);
+    child__forget_strays(w);
     while (w->places)
         place__free(w->places);
     loop_timer_stop(w->loop, &w->tidy);

@@ -106,6 +106,7 @@ struct worker {
     struct child *children;
     struct ended *ended;         /* newest first */
     struct removal *removals;
+    struct strays *strays;       /* child.c */
     unsigned gone;               /* names of what is being removed */
     struct loop_timer tidy;
     /* uplink.c */
@@ -169,6 +170,7 @@ void child__ready(struct child *c);
 void child__failed(struct child *c, const char *text);  /* frees c */
 void child__drained(struct child *c);                   /* frees c */
 void child__free(struct child *c);
+void child__forget_strays(struct worker *w);
 
 /* output.c */
 struct err *output__open(struct place *p, int ret_write[2]) MUST_USE;
