@@ -31,12 +31,14 @@ struct rig {
     int die_fd;           /* not 0: an attempt that ends the process says here why, first */
     uint64_t cut[16];     /* with n_cuts: the first task reads file 0 in pieces that end here, whatever was planned */
     uint32_t n_cuts;
+    uint32_t lose;        /* every so manyeth result is lost when it is asked for */
 
     /* found afterwards */
     struct arena a;
     int status;                   /* of main */
     uint64_t in_rows, in_bytes, out_rows, spill_bytes, bad_rows, digest, progress;
     uint32_t tasks;               /* that ran */
+    uint32_t opened;              /* results */
     struct buf log, said;         /* lines */
     td_slot_ total[256];          /* per item */
     bool touched[256];

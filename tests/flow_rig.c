@@ -477,6 +477,8 @@ open_result(void *arg, uint32_t index, int *ret_fd)
 {
     struct rig *r = arg;
 
+    if (r->lose && ++r->opened % r->lose == 0)
+        return err_new(ERR_LOST, "result %u was on a host that is gone", index);
     *ret_fd = dup(*slot_of(r, (uint32_t)r->result_stage, r->first + index));
     return NULL;
 }

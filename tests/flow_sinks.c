@@ -296,6 +296,41 @@ takes(void)
     rig_fini(&r);
 }
 
+/* Results that are lost before main has read them: what is left of the action runs again. */
+static int
+lost_results_job(td_job *j, int argc, char **argv)
+{
+    struct rig *r = rig_arg;
+    td_ds *d = td_range(j, 0, 1000, .partitions = 5);
+    td_rows rows;
+    uint64_t sum = 0, bad = 0;
+
+    r->tasks = r->opened = 0;
+    if (td_collect(d, &rows))
+        return 1;
+    EQ_U64(rows.n, 1000);
+    for (uint64_t k = 0; k < rows.n; k++)
+        bad += td_row(&rows, u64, k) != k;
+    EQ_U64(bad, 0);
+    EQ_U64(r->tasks, 5 + 4 + 3 + 2 + 1);
+    td_rows_free(j, &rows);
+    if (td_reduce(d, add, &sum))
+        return 1;
+    EQ_U64(sum, 999 * 1000 / 2);
+    r->lose = 1; /* all: it gives up, and says why */
+    return td_collect(d, &rows);
+}
+
+static void
+lost_results(void)
+{
+    struct rig r = { .slots = 1, .lose = 2 };
+
+    EQ_U64(rig_run(&r, lost_results_job, &r), err_code_exit(ERR_LOST));
+    CU_ASSERT(strstr(r.said.p, "a host that is gone") != NULL);
+    rig_fini(&r);
+}
+
 static int
 reduce_job(td_job *j, int argc, char **argv)
 {
@@ -458,6 +493,7 @@ const struct unit_test flow_sink_tests[] = {
     { "source.block_files", blocks },
     { "source.unions", unions },
     { "act.take", takes },
+    { "act.lost_results", lost_results },
     { "act.reduce", reduces },
     { "act.save_text", saves_text },
     { "act.two_on_one_lineage", two_actions },

@@ -82,6 +82,8 @@ count_result(struct driver *d, struct stage *s, uint32_t partition, const struct
     else
         d->totals.output_records += r->out_rows;
     s->rows += r->out_rows;
+    if (s->part_rows)
+        s->part_rows[partition] = r->out_rows;
 }
 
 static void
@@ -121,6 +123,10 @@ output_gone(struct driver *d, const struct sched_action *a)
     if (!d->node[s->place[p]].lost)
         remove_output(d, s, s->place[p], p, (uint32_t)s->attempt[p]);
     s->attempt[p] = -1;
+    if (s->part_rows) {
+        s->rows -= s->part_rows[p];
+        d->totals.output_records -= s->part_rows[p];
+    }
     driver__tell_output(d, s, p);
 }
 

@@ -37,6 +37,7 @@ struct stage {
     struct buf def;         /* as executors get it */
     struct output *out;     /* SAVE_*: where parts are renamed to */
     uint64_t rows;          /* of accepted outputs */
+    uint64_t *part_rows;    /* of a result stage: the same, per partition */
     uint64_t began;         /* 0: not yet */
     uint32_t attempts, failed_attempts;
 };
@@ -110,7 +111,7 @@ struct driver {
     struct coming *coming; /* a result that is being fetched for main */
     struct driver_totals totals;
     struct err *last_err; /* of the task that failed last: tells why a job failed */
-    bool ended;
+    bool ended, told_mismatch;
     /* the action that main waits for */
     struct {
         bool active;

@@ -157,6 +157,18 @@ same_secret(const unsigned char *a, const ProtobufCBinaryData *b)
     return diff == 0;
 }
 
+/* An installation of several versions: people would wait for executors and not know why none comes.  Said once. */
+static void
+tell_mismatch(struct driver *d, const struct err *e)
+{
+    if (e->code != ERR_ABI || d->told_mismatch)
+        return;
+    d->told_mismatch = true;
+    char *text = err_text(e);
+    d->o.say(d->o.arg, TD_WARN, "", 0, text);
+    free(text);
+}
+
 /* Before it is one of us.  False: x is no more. */
 static bool
 greet(struct remote *x, const Taskd__Item *it)
@@ -167,6 +179,7 @@ greet(struct remote *x, const Taskd__Item *it)
         if (!e && !same_secret(x->d->o.secret, &it->hello->token))
             e = err_new(ERR_DENIED, "the executor on \"%s\" does not know the application's secret", it->hello->host);
         if (e) {
+            tell_mismatch(x->d, e);
             refuse(x, e);
             return false;
         }

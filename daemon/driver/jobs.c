@@ -35,6 +35,7 @@ define(struct driver *d, const struct plan_stage *p, const struct plan_graph *g,
     s->generation = ARENA_ARRAY(&d->a, uint32_t, p->tasks);
     s->place = ARENA_ARRAY(&d->a, uint32_t, p->tasks);
     s->since = ARENA_ARRAY(&d->a, uint32_t, p->tasks);
+    s->part_rows = result ? ARENA_ARRAY(&d->a, uint64_t, p->tasks) : NULL;
     for (uint32_t i = 0; i < p->tasks; i++)
         s->attempt[i] = -1;
     if (d->n_stages == d->cap_stages) {

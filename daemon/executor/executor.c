@@ -189,7 +189,8 @@ on_done(struct executor *x, unsigned i, const void *p, size_t n)
 
     arena_reset(&x->call);
     struct err *e = wire_get_done(p, n, &x->call, &d);
-    if (e || !r || !same_attempt(&r->task, &d.task)) {
+    bool unasked = !e && d.err && d.err->code == ERR_CANCELLED && r && !r->revoked; /* that is not a runner's to say */
+    if (e || !r || !same_attempt(&r->task, &d.task) || unasked) {
         if (!e)
             err_free(d.err);
         err_free(e);

@@ -5,6 +5,8 @@
 #include "flow/job_priv.h"
 #include "flow_priv.h"
 
+enum { FETCH_AGAIN = 4 }; /* times that an action runs again because its results got lost */
+
 /* Rows of one or more results, as columns in memory of their own. */
 struct rows {
     struct arena a;
@@ -58,17 +60,30 @@ rows_read(struct rows *r, const struct flow_world *fw, int fd, uint64_t most)
     return e;
 }
 
+/* The rows of an action's results.  When a host is lost with results that were not read yet, the action runs again
+ * for the partitions that are left: shuffle files that are still there are used again. */
 static struct err *
-fetch(struct job *j, const struct job_answer *a, uint64_t most, struct rows *r)
+fetch(struct job *j, struct plan_action *a, struct job_answer *ans, uint64_t most, struct rows *r)
 {
-    for (uint32_t i = 0; i < a->n && r->n < most; i++) {
-        int fd;
+    unsigned again = 0;
 
-        TRY(j->w->open_result(j->w->arg, i, &fd));
-        struct err *e = rows_read(r, j->fw, fd, most);
+    for (uint32_t i = 0; i < ans->n && r->n < most; i++) {
+        int fd;
+        struct err *e = j->w->open_result(j->w->arg, i, &fd);
+
+        if (e && (e->code == ERR_LOST || e->code == ERR_CORRUPT) && ++again <= FETCH_AGAIN) {
+            err_free(e);
+            a->first = ans->first + i;
+            a->n = ans->n - i;
+            TRY(j->w->act(j->w->arg, &j->graph, a, ans));
+            i = UINT32_MAX; /* from the first of what is left */
+            continue;
+        }
+        TRY(e);
+        e = rows_read(r, j->fw, fd, most);
         file_close(&fd);
         if (e)
-            return err_wrap_take(e, "reading the result of partition %u", a->first + i);
+            return err_wrap_take(e, "reading the result of partition %u", ans->first + i);
     }
     return NULL;
 }
@@ -135,7 +150,7 @@ take(struct job *j, struct plan_action *a, const struct ds *d, uint64_t n, td_ro
         a->n = step;
         e = j->w->act(j->w->arg, &j->graph, a, &ans);
         if (!e)
-            e = fetch(j, &ans, n, r);
+            e = fetch(j, a, &ans, n, r);
     }
     rows_give(r, ret);
     if (e)
@@ -165,7 +180,7 @@ reduce(struct job *j, struct plan_action *a, const struct ds *d, const td_fn *f,
     if (!e)
         e = j->w->act(j->w->arg, &j->graph, a, &ans);
     if (!e)
-        e = fetch(j, &ans, UINT64_MAX, r);
+        e = fetch(j, a, &ans, UINT64_MAX, r);
     if (!e && r->n == 0)
         e = err_new(ERR_INPUT, "%s:%u: td_reduce of an empty dataset", a->file, a->line);
     struct flow_user *u = e ? NULL : flow__user(&run, &node, a->fn, node.id, &e);
@@ -222,7 +237,7 @@ job__act(int op, td_ds *ds, const char *path, uint64_t n, const td_fn *f, void *
         if (!e && op == TD_ACT_COLLECT) {
             struct rows *r = rows_new(j, d);
 
-            e = fetch(j, &ans, UINT64_MAX, r);
+            e = fetch(j, &a, &ans, UINT64_MAX, r);
             rows_give(r, ret);
             if (e)
                 job__rows_free(ret);

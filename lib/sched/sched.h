@@ -72,7 +72,7 @@ enum sched_event_kind {
     SCHED_NODE_DOWN,      /* node (not 0): a machine with its disk.  EXECUTOR_DOWN with outputs for all that are
                            * there or have ever been (close the links of those that live);
                            * one event, whatever was lost.  What is saved
-                           * (PLAN_SINK_SAVE_*) or was told in the DONE (COUNT, REDUCE) is not lost */
+                           * (PLAN_SINK_SAVE_*) or was told in the DONE (COUNT) is not lost */
     SCHED_STAGE_CANCEL,   /* stage: cancels all jobs that have it; KILLs leave in the same step */
     SCHED_TASK_KILL,      /* stage, partition, attempt: ends that attempt, running or queued; the task runs again,
                            * nobody is charged */

@@ -112,7 +112,7 @@ stage_new(struct sched *s, const struct plan_stage *from, uint32_t first, uint32
     ASSERT(st != NULL && from->id < SCHED__NONE / 16);
     st->id = from->id;
     st->shuffle = from->sink == PLAN_SINK_SHUFFLE;
-    st->files = st->shuffle || from->sink == PLAN_SINK_COLLECT;
+    st->files = st->shuffle || from->sink == PLAN_SINK_COLLECT || from->sink == PLAN_SINK_REDUCE;
     st->first = first;
     st->n = n;
     st->again = SCHED__NONE;
