@@ -195,7 +195,13 @@ failed(void *arg, struct err *why)
     loop_stop(r->loop);
 }
 
-static const struct cluster_up up = { ready, granted, gone, waiting, failed };
+static void
+cancel(void *arg, uint32_t job, uint32_t stage, uint32_t partition, uint32_t attempt)
+{
+    CU_FAIL("nobody asked to cancel anything");
+}
+
+static const struct cluster_up up = { ready, granted, gone, waiting, cancel, failed };
 
 static void
 begin(struct rig *r, const char *master)

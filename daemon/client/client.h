@@ -28,6 +28,9 @@ struct client_opts {
     const char *id;                      /* of STATUS, WAIT, LOGS, KILL */
     bool json;                           /* LIST, STATUS */
     bool follow;                         /* LOGS: until it ended */
+    struct client_part {                 /* KILL: of the application only this; _1: plus one; 0: not meant */
+        uint32_t job, stage_1, partition_1, attempt_1;
+    } part;
     int out, err;                        /* descriptors */
     const struct submit_options *submit; /* SUBMIT: the line */
     const struct module_info *module;    /* SUBMIT: checked against each worker */

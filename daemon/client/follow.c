@@ -48,6 +48,14 @@ client__ask_kill(struct client *c)
     Taskd__KillRequest k = TASKD__KILL_REQUEST__INIT;
 
     k.id = (char *)c->id;
+    Taskd__Cancel part = TASKD__CANCEL__INIT;
+    if (c->o.verb == CLIENT_KILL && (c->o.part.job || c->o.part.stage_1)) {
+        part.job = c->o.part.job;
+        part.stage_1 = c->o.part.stage_1;
+        part.partition_1 = c->o.part.partition_1;
+        part.attempt_1 = c->o.part.attempt_1;
+        k.part = &part;
+    }
     item.kind_case = TASKD__ITEM__KIND_KILL_REQUEST;
     item.kill_request = &k;
     client__send(c, &item);

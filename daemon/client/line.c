@@ -1,6 +1,7 @@
 /* line -- see line.h */
 #include "client/line.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,6 +38,11 @@ client_line_help(enum client_verb verb, struct buf *out)
         buf_printf(out, "      --json                    one JSON object instead of text\n");
     if (verb == CLIENT_LOGS)
         buf_printf(out, "  -f, --follow                  go on until it has ended\n");
+    if (verb == CLIENT_KILL)
+        buf_printf(out, "      --job N                   of the application only this job: an action that runs\n"
+                        "      --stage N                 only this stage, and the jobs that have it\n"
+                        "      --task STAGE.PARTITION.ATTEMPT\n"
+                        "                                only this attempt; the task runs again\n");
     buf_printf(out, "  -h, --help                    print this text\n");
 }
 
@@ -71,6 +77,34 @@ is(const char *word, const char *name, const char *letter)
     return !strcmp(word, name) || (letter && !strcmp(word, letter));
 }
 
+/* Jobs count from 1, stages from 0. */
+static struct err *
+number(const char *option, const char *value, uint32_t *ret)
+{
+    char *end;
+    unsigned long n = strtoul(value, &end, 10) + (option[2] == 's');
+
+    if (*value < '0' || *value > '9' || *end || n < 1 || n >= UINT32_MAX)
+        return err_new(ERR_USAGE, "%s \"%s\" is no number of one", option, value);
+    *ret = (uint32_t)n;
+    return NULL;
+}
+
+/* "STAGE.PARTITION.ATTEMPT" */
+static struct err *
+task(const char *value, struct client_part *ret)
+{
+    unsigned v[3];
+    char more;
+
+    if (sscanf(value, "%9u.%9u.%9u%c", &v[0], &v[1], &v[2], &more) != 3)
+        return err_hint(err_new(ERR_USAGE, "--task \"%s\" is no task", value), "It looks like 3.17.0: stage, partition, attempt.");
+    ret->stage_1 = v[0] + 1;
+    ret->partition_1 = v[1] + 1;
+    ret->attempt_1 = v[2] + 1;
+    return NULL;
+}
+
 static struct err *
 one_word(struct client_line *l, int argc, char **argv, int *i, const char **ret_properties)
 {
@@ -84,6 +118,12 @@ one_word(struct client_line *l, int argc, char **argv, int *i, const char **ret_
         e = missing ? NULL : conf_set_pair(l->conf, CONF_FLAG, value, "--conf");
     else if (takes("--properties-file", NULL, argc, argv, i, &value, &missing))
         *ret_properties = value;
+    else if (l->verb == CLIENT_KILL && takes("--job", NULL, argc, argv, i, &value, &missing))
+        e = missing ? NULL : number("--job", value, &l->part.job);
+    else if (l->verb == CLIENT_KILL && takes("--stage", NULL, argc, argv, i, &value, &missing))
+        e = missing ? NULL : number("--stage", value, &l->part.stage_1);
+    else if (l->verb == CLIENT_KILL && takes("--task", NULL, argc, argv, i, &value, &missing))
+        e = missing ? NULL : task(value, &l->part);
     else if (is(word, "--help", "-h"))
         l->help = true;
     else if (is(word, "--json", NULL) && (l->verb == CLIENT_LIST || l->verb == CLIENT_STATUS))

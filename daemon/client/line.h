@@ -12,6 +12,7 @@ struct client_line {
     enum client_verb verb;
     bool help, json, follow;
     const char *id;
+    struct client_part part; /* KILL */
     struct conf *conf; /* in the arena */
     struct submit_master master;
 };

@@ -180,6 +180,7 @@ ask(struct process *p, enum client_verb verb, int argc, char **argv, char **envp
     o.id = l.id;
     o.json = l.json;
     o.follow = l.follow;
+    o.part = l.part;
     return run(p, l.conf, &l.master, &o);
 }
 

@@ -439,6 +439,18 @@ driver_cancel(struct driver *d, int status)
 }
 
 void
+driver_cancel_part(struct driver *d, uint32_t job, uint32_t stage, uint32_t partition, uint32_t attempt)
+{
+    struct sched_event ev = { .job = job, .stage = stage, .partition = partition, .attempt = attempt };
+
+    if (attempt != UINT32_MAX)
+        ev.kind = SCHED_TASK_KILL;
+    else
+        ev.kind = stage != UINT32_MAX ? SCHED_STAGE_CANCEL : SCHED_JOB_CANCEL;
+    driver__step(d, &ev);
+}
+
+void
 driver_free(struct driver *d)
 {
     if (!d)

@@ -92,6 +92,9 @@ void driver_executor_lost(struct driver *d, uint32_t executor, struct err *why);
 void driver_node_lost(struct driver *d, const char *worker);
 /* Cancels what runs: end is called with ERR_CANCELLED's exit code. */
 void driver_cancel(struct driver *d, int status);
+/* Ends a job, else a stage (and the jobs that have it), else one attempt of a task, which then runs again; UINT32_MAX:
+ * not meant.  What does not run is no error: it may just have ended. */
+void driver_cancel_part(struct driver *d, uint32_t job, uint32_t stage, uint32_t partition, uint32_t attempt);
 /* Ends the application with an error, which it takes. */
 void driver_fail(struct driver *d, struct err *why);
 /* Stops the executors, kills main, removes attempt files of unfinished outputs.  NULL is allowed. */

@@ -168,6 +168,24 @@ clients__start_driver(struct master *m, struct wrow *w, const struct grants_acti
 
 /* ---- kill */
 
+/* A part of an application that runs: its driver is told. */
+static void
+kill_part(struct party *p, const char *id, Taskd__Cancel *part)
+{
+    struct drow *d = rows__driver(p->m, id);
+    struct arow *a = rows__app(p->m, id);
+
+    for (struct arow *x = p->m->apps; d && x; x = x->next)
+        if (!strcmp(x->row.submission, d->row.id) && x->party)
+            a = x;
+    if (!a || !a->party) {
+        clients__answer(p, err_new(ERR_INPUT, "no application \"%s\" runs now", id), "");
+        return;
+    }
+    MASTER_SEND(p->m, a->party, CANCEL, cancel, part);
+    clients__answer(p, NULL, "its driver was asked");
+}
+
 static void
 on_kill(struct party *p, const char *id)
 {
@@ -313,7 +331,10 @@ clients__item(struct party *p, const Taskd__Item *item)
         on_submit(p, item->submit_driver);
         break;
     case TASKD__ITEM__KIND_KILL_REQUEST:
-        on_kill(p, item->kill_request->id);
+        if (item->kill_request->part)
+            kill_part(p, item->kill_request->id, item->kill_request->part);
+        else
+            on_kill(p, item->kill_request->id);
         break;
     case TASKD__ITEM__KIND_STATUS_REQUEST:
         on_status(p, item->status_request);

@@ -172,12 +172,18 @@ on_waiting(void *arg, const char *why)
 }
 
 static void
+on_cancel(void *arg, uint32_t job, uint32_t stage, uint32_t partition, uint32_t attempt)
+{
+    driver_cancel_part(((struct submit *)arg)->driver, job, stage, partition, attempt);
+}
+
+static void
 on_failed(void *arg, struct err *why)
 {
     driver_fail(((struct submit *)arg)->driver, why);
 }
 
-static const struct cluster_up up = { on_ready, on_granted, on_gone, on_waiting, on_failed };
+static const struct cluster_up up = { on_ready, on_granted, on_gone, on_waiting, on_cancel, on_failed };
 
 /* ---- the driver's calls */
 

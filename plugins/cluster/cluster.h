@@ -61,6 +61,9 @@ struct cluster_up {
     void (*gone)(void *arg, uint32_t executor, const char *why, const char *node, bool node_lost);
     /* Why there is nothing yet, in numbers; "" when that is over. */
     void (*waiting)(void *arg, const char *why);
+    /* Somebody asked for a part of the application to end: a job, or a stage, or one attempt of a task (partition and
+     * attempt are then there, too); UINT32_MAX: not meant. */
+    void (*cancel)(void *arg, uint32_t job, uint32_t stage, uint32_t partition, uint32_t attempt);
     /* The back-end can't go on: ERR_DENIED refused, ERR_LOST and no hope.  Takes why. */
     void (*failed)(void *arg, struct err *why);
 };

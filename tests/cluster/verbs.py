@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 BUILD = os.path.abspath(os.environ.get("top_builddir", "build"))
 PATIENCE_S = 60
@@ -217,6 +218,24 @@ def case_a_supervised_driver_starts_again(c):
     os.kill(until("its process", lambda: driver_pid(c, driver)), signal.SIGKILL)
     out, err = p.communicate(timeout=PATIENCE_S)
     assert p.returncode == 137 and driver + " " in err, (p.returncode, out, err)
+
+
+def case_kill_a_part(c):
+    """One attempt: it runs again.  A job: the action fails, and with it this application."""
+    p = slow(c, "parts")
+    app = until("a running driver", lambda: running(c))[0]["app_id"]
+    out, _ = c.run("taskd", "kill", "--task", "0.0.0", app)
+    assert "its driver was asked" in out, out
+    assert p.poll() is None
+    began = time.monotonic()
+    c.run("taskd", "kill", "--job", "1", app)
+    _, err = p.communicate(timeout=PATIENCE_S)
+    assert p.returncode == 130 and "cancelled" in err, (p.returncode, err)
+    assert time.monotonic() - began < 4, time.monotonic() - began
+    _, err = c.run("taskd", "kill", "--stage", "0", app, status=1)
+    assert app in err, err
+    _, err = c.run("taskd", "kill", "--task", "0.x", app, status=2)
+    assert "3.17.0" in err, err
 
 
 def case_the_master_comes_back(c):

@@ -199,6 +199,11 @@ on_item(void *arg, const Taskd__Item *item)
     case TASKD__ITEM__KIND_GONE:
         on_gone(s, item->gone);
         break;
+    case TASKD__ITEM__KIND_CANCEL:
+        /* 0 becomes UINT32_MAX */
+        s->up.cancel(s->arg, item->cancel->job ? item->cancel->job : UINT32_MAX, item->cancel->stage_1 - 1,
+                     item->cancel->partition_1 - 1, item->cancel->attempt_1 - 1);
+        break;
     case TASKD__ITEM__KIND_WAITING:
         s->up.waiting(s->arg, item->waiting->why);
         break;
