@@ -49,8 +49,8 @@ class Daemon:
 
     def __init__(self, world, name, *args):
         self.log = os.path.join(world.dir, "%s-%d.log" % (os.path.basename(name), world.count()))
-        self.mark = "TASKD_TEST_DAEMON=%s" % os.path.basename(self.log)
-        env = dict(world.env, TASKD_TEST_DAEMON=os.path.basename(self.log))
+        self.mark = "TASKD_TEST_DAEMON=%s" % self.log
+        env = dict(world.env, TASKD_TEST_DAEMON=self.log)
         with open(self.log, "wb") as log:
             self.p = subprocess.Popen([os.path.join(BUILD, name), *args], env=env, stderr=log, stdin=subprocess.DEVNULL,
                                       stdout=subprocess.DEVNULL)
