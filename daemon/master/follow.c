@@ -9,6 +9,7 @@
 
 enum { QUEUED_MAX = 4 << 20 };            /* of a follower that does not take it: then the worker holds still */
 #define QUIET_NS UINT64_C(300000000)      /* no output for so long: that is what there is at present */
+#define SILENT_NS UINT64_C(5000000000)    /* and no end of one that is over: its worker does not know it any more */
 
 static void
 send_output(struct follow *f, bool err, uint64_t at, const void *p, size_t n)
@@ -81,8 +82,10 @@ tell_worker(struct master *m, struct drow *d, bool stop)
 void
 follow__ask(struct master *m, struct drow *d)
 {
-    for (struct follow *f = d->follows; f; f = f->next_of_driver)
+    for (struct follow *f = d->follows; f; f = f->next_of_driver) {
         f->end[0] = f->end[1] = false;
+        f->quiet_since = loop_now(m->loop);
+    }
     d->held = is_stuck(d);
     if (d->follows && !d->held)
         tell_worker(m, d, false);
@@ -188,9 +191,8 @@ follow__tick(struct master *m)
             follow__ask(m, d);
         for (struct follow *f = d->follows, *next; f; f = next) {
             next = f->next_of_driver;
-            /* a worker that does not know the driver any more says nothing */
-            bool quiet = !d->held && loop_now(m->loop) - f->quiet_since > QUIET_NS;
-            if (quiet && (!f->wait || d->row.ended_ms))
+            uint64_t quiet = d->held ? 0 : loop_now(m->loop) - f->quiet_since;
+            if (quiet > (d->row.ended_ms ? SILENT_NS : QUIET_NS) && (!f->wait || d->row.ended_ms))
                 send_end(f);
         }
     }
