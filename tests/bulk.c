@@ -379,6 +379,7 @@ apps(void)
     struct rig r;
     struct got g = { 0 };
     unsigned char other[BULK_SECRET] = { 1 };
+    char none[100];
 
     rig_init(&r, NULL, NULL);
     rig_file(&r, "f", 10, 1);
@@ -402,7 +403,8 @@ apps(void)
     IS_ERR(g.e, ERR_DENIED, "refuses us");
     g.e = NULL;
     got_fini(&g);
-    IS_ERR(bulk_server_add(r.s, "x", "/nonexistent", other), ERR_IO, "opening");
+    snprintf(none, sizeof none, "%s/none", r.dir);
+    IS_ERR(bulk_server_add(r.s, "x", none, other), ERR_IO, "opening");
     IS_ERR(bulk_server_add(r.s, "", r.dir, other), ERR_LIMIT, "1 to 128 bytes");
     rig_fini(&r);
 }

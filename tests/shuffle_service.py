@@ -58,10 +58,10 @@ class Client:
 
 
 class Service:
-    def __init__(self, *args):
+    def __init__(self, home, *args):
         env = {k: v for k, v in os.environ.items() if not k.startswith("TASKD_")}
         self.p = subprocess.Popen([PROGRAM, "--port", "0", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                  text=True, env={**env, "HOME": "/nonexistent"})
+                                  text=True, env={**env, "HOME": home, "XDG_CONFIG_HOME": home})
         line = self.p.stdout.readline()
         self.port = int(line.split()[-1]) if line else 0
 
@@ -82,7 +82,7 @@ def one_app(tmp):
     write(f"{tmp}/s", secret.hex().encode() + b"\n")
     os.mkdir(f"{tmp}/d")
     write(f"{tmp}/d/f", data)
-    s = Service("--dir", f"{tmp}/d", "--app", "a1", "--secret-file", f"{tmp}/s")
+    s = Service(tmp, "--dir", f"{tmp}/d", "--app", "a1", "--secret-file", f"{tmp}/s")
     c = Client(s.port, "a1", secret)
     check(c.admitted, "admitted")
     check(c.get("f", 0, 10**9) == (0, len(data), 0, data), "the whole file")
@@ -102,7 +102,7 @@ def many_apps(tmp):
         os.makedirs(f"{tmp}/apps/{app}/blocks")
         write(f"{tmp}/apps/{app}/blocks/f", app.encode())
         write(f"{tmp}/apps/{app}/secret", secrets[app].hex().encode() if app == "x" else secrets[app])
-    s = Service("--apps", f"{tmp}/apps")
+    s = Service(tmp, "--apps", f"{tmp}/apps")
     x, y = (Client(s.port, app, secrets[app]) for app in ("x", "y"))
     check(x.get("f", 0, 9)[3] == b"x" and y.get("f", 0, 9)[3] == b"y", "each its own files")
     check(not Client(s.port, "x", secrets["y"]).admitted, "the secret of another one")
@@ -129,7 +129,7 @@ def refusals(tmp):
         (["--dir", tmp, "--app", "a", "--secret-file", f"{tmp}/short"], 3, "64 hexadecimal digits"),
         (["--dir", tmp, "--app", "a", "--secret-file", f"{tmp}/good", "--host", "0.0.0.0"], 6, "without TLS"),
     ):
-        p = Service(*args).p
+        p = Service(tmp, *args).p
         err = p.communicate(timeout=20)[1]
         check(p.returncode == status and text in err, f"{args}: {p.returncode} {err}")
 
