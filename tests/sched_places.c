@@ -305,6 +305,51 @@ test_nobody_else(void)
     close_desk(&d);
 }
 
+/* Runners that don't start on executor 0: the tasks go elsewhere before long. */
+static void
+test_no_start(void)
+{
+    struct desk d;
+    struct sched_event down = { .kind = SCHED_SLOT_DOWN, .epoch = 1, .blame = SCHED_BLAME_NONE };
+    uint32_t n = 0;
+
+    open_desk(&d, &(struct sched_opts){ .prefetch_max = 1 });
+    up(&d, 0, 1);
+    up(&d, 1, 1);
+    submit(&d, 1, 1, (uint32_t[]){ 4 }, 0);
+    while (n < 9 && counters(&d).excluded == 0) {
+        step(&d, down);
+        n++;
+    }
+    EQ_U64(n, 4); /* two are forgiven, then two tasks */
+    EQ_U64(counters(&d).lost, 2);
+    EQ_U64(counters(&d).failed, 0);
+    EQ_U64(count(&d, SCHED_LAUNCH), 0);
+    done(&d, 2, 0, 1, 0, ERR_NONE);
+    EQ_U64(nth(&d, SCHED_LAUNCH, 0)->executor, 1);
+    close_desk(&d);
+}
+
+/* Alone: the job ends all the same. */
+static void
+test_never_starts(void)
+{
+    struct desk d;
+    struct sched_event down = { .kind = SCHED_SLOT_DOWN, .epoch = 1, .blame = SCHED_BLAME_NONE };
+    uint32_t n = 0;
+
+    open_desk(&d, &(struct sched_opts){ .max_lost = 10 });
+    up(&d, 0, 1);
+    submit(&d, 1, 1, (uint32_t[]){ 1 }, 0);
+    while (n < 99 && count(&d, SCHED_JOB_END) == 0) {
+        step(&d, down);
+        n++;
+    }
+    EQ_U64(n, 2 + 11);
+    EQ_U64(nth(&d, SCHED_JOB_END, 0)->why, SCHED_TASK_LOST);
+    close_desk(&d);
+}
+
 const struct unit_test sched_places_tests[] = {
     { "near.levels", test_levels },
     { "near.wait_is_spent", test_wait_is_spent },
@@ -316,5 +361,7 @@ const struct unit_test sched_places_tests[] = {
     { "avoid.node", test_node },
     { "avoid.not_everywhere", test_everywhere },
     { "avoid.nobody_else", test_nobody_else },
+    { "avoid.no_start", test_no_start },
+    { "avoid.never_starts", test_never_starts },
     UNIT_END,
 };

@@ -50,14 +50,14 @@ pick_again(const struct sched *s, const struct sched__stage *st, uint32_t partit
     const struct sched__task *t = sched__task(st, partition);
     uint32_t best = FULL, b = 0;
     struct sched__scars scars;
-    int bad = 4;
+    int bad = 8;
 
-    if (t->failures == 0)
+    if (t->failures == 0 && t->lost == 0)
         return pick(s, st, most);
     sched__scars(s, st, partition, &scars);
     for (uint32_t i = next_slot(s, SCHED__NONE, &b, most); i != SCHED__NONE; i = next_slot(s, i, &b, most)) {
         bool other = s->slots[i].executor != s->slots[t->slot].executor;
-        int how = i == t->slot ? 3 : other ? 1 : 2;
+        int how = (i == t->slot ? 3 : other ? 1 : 2) + (sched__avoids(st->avoid, s->slots[i].executor) ? 4 : 0);
 
         if (s->opts.avoid_off ? other : sched__acceptable(s, st, &scars, i))
             return i;

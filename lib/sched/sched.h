@@ -90,7 +90,8 @@ struct sched_prefer {
 enum sched_blame {
     SCHED_BLAME_HEAD, /* the oldest attempt of the slot that has not answered */
     SCHED_BLAME_TASK, /* the one in stage, partition, attempt; nobody if that has answered */
-    SCHED_BLAME_NONE,
+    SCHED_BLAME_NONE, /* but a slot that goes down for the third time without an answer in between, and more: the
+                       * oldest counts as lost, and that against the place, too */
 };
 struct sched_event {
     uint8_t kind;

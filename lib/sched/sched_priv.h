@@ -110,6 +110,7 @@ struct sched__slot {
     bool placed, timed;
     bool avoid;   /* by the whole application: nothing is launched here */
     uint8_t kill_code;
+    uint8_t downs; /* SLOT_DOWNs that were nobody's fault since the last answer */
     uint32_t bucket;
     uint32_t depth; /* attempts that it may hold */
     uint32_t prev, next;             /* bucket */

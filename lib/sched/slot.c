@@ -236,6 +236,7 @@ sched__answered(struct sched *s, uint32_t i, const struct sched__entry *e, bool 
     if (k == sl->n)
         return false;
     bool head = k == 0;
+    sl->downs = 0;
     *ret_asked = (entry(sl, k)->attempt & (SCHED__REVOKED | SCHED__DOOMED)) || (sl->killing && sched__same(&sl->kill, e));
     for (; k > 0; k--)
         *entry(sl, k) = *entry(sl, k - 1);
@@ -449,6 +450,7 @@ sched__executor_up(struct sched *s, uint32_t executor, uint32_t n, uint32_t node
         sl->node = node;
         sl->up = true;
         sl->avoid = false;
+        sl->downs = 0;
         sl->depth = 1;
         sched__place(s, x->first + k);
     }

@@ -100,7 +100,7 @@ check_before(struct world *w, const struct sched_event *ev)
         t = check_task(w, ev->stage, ev->partition);
         if (!x->seen || ev->epoch != x->seen_epoch)
             break;
-        if (outstanding(w, t) && t->launches - 1 == ev->attempt)
+        if (ev->blame != SCHED_BLAME_NONE && outstanding(w, t) && t->launches - 1 == ev->attempt)
             charge(w, ev->stage, ev->partition, (enum err_code)(t->killed ? t->killed : ev->code));
         x->flush[ev->slot]++;
         break;
@@ -244,6 +244,19 @@ check_rows(struct world *w, const struct job *job)
     }
 }
 
+/* By then any job has ended: the faults are over, what they left behind is noticed, and all that there is runs
+ * once more for each failure that is allowed, on one slot. */
+static uint64_t
+latest(const struct world *w)
+{
+    const struct story *st = &w->story;
+    uint64_t work = 0, longest = 15 * 100 * SIM_S; /* detection, waits for better slots */
+
+    for (uint32_t i = 0; i < w->n_stages; i++)
+        work += w->stages[i].n * 15 * w->stages[i].duration + 2 * st->opts.locality_ns;
+    return st->faults_until + longest + st->opts.task_timeout_ns + work * (st->opts.max_failures + 2);
+}
+
 static void
 on_job_end(struct world *w, const struct sched_event *ev, const struct sched_action *a)
 {
@@ -255,6 +268,8 @@ on_job_end(struct world *w, const struct sched_event *ev, const struct sched_act
         broken(w, "end of job %u, which does not run", a->job);
         return;
     }
+    if (w->now > latest(w))
+        broken(w, "job %u ends late: %.3f s, not %.3f", a->job, (double)w->now / 1e9, (double)latest(w) / 1e9);
     job->ended = true;
     w->ends[a->why]++;
     for (uint32_t i = 0; i < job->plan.n; i++)

@@ -88,14 +88,14 @@ event_of(const struct held *h, enum sched_event_kind kind, enum err_code code)
 }
 
 static void
-runner_dies(struct world *w, uint32_t executor, uint32_t slot, struct held h, enum err_code code)
+runner_dies(struct world *w, uint32_t executor, uint32_t slot, struct held h, enum err_code code, bool nobody)
 {
     struct sched_event ev = event_of(&h, SCHED_SLOT_DOWN, code);
 
     ev.executor = executor;
     ev.slot = slot;
     ev.epoch = w->executors[executor].epoch;
-    ev.blame = w->story.local ? SCHED_BLAME_HEAD : SCHED_BLAME_TASK;
+    ev.blame = nobody ? SCHED_BLAME_NONE : w->story.local ? SCHED_BLAME_HEAD : SCHED_BLAME_TASK;
     drop(&w->executors[executor].slots[slot]);
     tell(w, executor, ev, 0);
 }
@@ -141,7 +141,10 @@ is_bad_place(struct world *w, uint32_t executor, const struct held *h)
 static bool
 draw_end(struct world *w, const struct held *h, struct msg *end)
 {
-    if (is_poison(w, h) || is_bad_place(w, end->executor, h)) {
+    if (end->executor == 0 && world_faulty(w, w->story.no_start)) {
+        end->code = ERR_LOST;
+        end->dies = end->nobody = true;
+    } else if (is_poison(w, h) || is_bad_place(w, end->executor, h)) {
         end->code = ERR_USER;
         end->dies = rng_below(&w->rng, 2);
     } else if (rng_chance(&w->rng, w->story.fatal)) {
@@ -198,7 +201,7 @@ run_end(struct world *w, const struct msg *m)
         return;
     struct held h = *held(sl, 0);
     if (m->dies) {
-        runner_dies(w, m->executor, m->slot, h, (enum err_code)m->code);
+        runner_dies(w, m->executor, m->slot, h, (enum err_code)m->code, m->nobody);
         return;
     }
     struct stage *st = stage_by_id(w, h.stage);
@@ -235,7 +238,7 @@ kill_comes(struct world *w, const struct msg *m)
         return;
     for (uint32_t k = 0; k < sl->n; k++)
         if (!memcmp(held(sl, k), &m->held, sizeof m->held)) {
-            runner_dies(w, m->executor, m->slot, m->held, (enum err_code)m->code);
+            runner_dies(w, m->executor, m->slot, m->held, (enum err_code)m->code, false);
             return;
         }
 }

@@ -8,7 +8,7 @@ may(const struct sched *s, const struct sched__stage *st, uint32_t i, uint32_t s
     struct sched__scars scars;
 
     sched__scars(s, st, st->first + i, &scars);
-    return sched__acceptable(s, st, st->tasks[i].failures ? &scars : NULL, slot);
+    return sched__acceptable(s, st, st->tasks[i].failures || st->tasks[i].lost ? &scars : NULL, slot);
 }
 
 /* A slot is idle.  Is there a task that could run there, and no reason to wait? */

@@ -74,6 +74,7 @@ story_draw(struct story *st, struct rng *r, uint8_t plant)
     st->moves = st->nodes > 0 && rng_below(r, 4) == 0;
     st->no_service = !st->local && rng_below(r, 3) == 0;
     st->bad = maybe(r, 500000);
+    st->no_start = rng_chance(r, 100000) ? 1000000 : 0;
     st->deaf = maybe(r, 1000000);
     st->wishes = st->local ? 0 : maybe(r, 1000000);
     st->stage_cancels = rng_chance(r, 50000);

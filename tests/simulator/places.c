@@ -107,7 +107,7 @@ places_launch(struct world *w, const struct stage *st, const struct sched_action
 {
     if (a->attempt == 0)
         check_wishes(w, st, a);
-    if (w->story.opts.avoid_off || (st->fails && st->fails->full) || fine(w, st, a->partition, a->executor))
+    if (w->story.opts.avoid_off || w->story.no_start || (st->fails && st->fails->full) || fine(w, st, a->partition, a->executor))
         return;
     for (uint32_t i = 0; i < w->story.executors; i++)
         if (w->executors[i].seen && fine(w, st, a->partition, i)) {
@@ -147,10 +147,14 @@ void
 places_excluded(struct world *w, const struct sched_action *a)
 {
     struct stage *st = stage_by_id(w, a->stage);
+    if (st && !st->fails)
+        st->fails = calloc(1, sizeof *st->fails);
     struct fails *f = a->stage == SCHED_ANY ? &w->app : st ? st->fails : NULL;
     bool left = false;
 
-    if (w->story.opts.avoid_off || !f || (a->stage != SCHED_ANY && a->executor != SCHED_ANY && !f->full && count_tasks(f, a->executor) < 2)) {
+    if (w->story.opts.avoid_off || !f ||
+        (a->stage != SCHED_ANY && a->executor != SCHED_ANY && !f->full && !w->story.no_start &&
+         count_tasks(f, a->executor) < 2)) {
         broken(w, "executor %u, node %u are avoided for nothing", a->executor, a->node);
         return;
     }

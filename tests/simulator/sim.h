@@ -52,6 +52,7 @@ struct story {
     uint32_t deaf;    /* per million: REVOKEs that an executor leaves out */
     uint32_t wishes;  /* per million: tasks that prefer places */
     bool no_service;  /* outputs live as long as their executor */
+    uint32_t no_start; /* per million: runners of the bad executor that die before they do anything */
     bool moves;       /* executors come back on other nodes */
     uint64_t faults_until;
     struct sched_opts opts;
@@ -151,6 +152,7 @@ struct msg {
     uint64_t read; /* EVENT DONE, RUN_END: what the attempt read */
     uint8_t kind, code;
     bool dies; /* RUN_END: with its runner */
+    bool nobody; /* and that is nobody's fault */
     uint32_t executor, slot, life, slot_life, link, disk, node_disk;
     struct held held;
     struct sched_event ev;
