@@ -183,12 +183,15 @@ follow__drop(struct party *p)
     }
 }
 
-void
+bool
 follow__tick(struct master *m)
 {
+    bool held = false;
+
     for (struct drow *d = m->drivers; d; d = d->next) {
         if (d->held && !is_stuck(d))
             follow__ask(m, d);
+        held |= d->held;
         for (struct follow *f = d->follows, *next; f; f = next) {
             next = f->next_of_driver;
             uint64_t quiet = d->held ? 0 : loop_now(m->loop) - f->quiet_since;
@@ -196,4 +199,5 @@ follow__tick(struct master *m)
                 send_end(f);
         }
     }
+    return held;
 }

@@ -11,6 +11,7 @@
 #include "master/master_priv.h"
 
 #define TICK_NS UINT64_C(200000000)
+#define SOON_NS UINT64_C(10000000)
 #define ABSENT_NS UINT64_C(1500000000) /* without a tick */
 #define HELLO_NS UINT64_C(10000000000)
 enum { TRIM_TICKS = 3000 };
@@ -251,10 +252,10 @@ on_tick(void *arg)
         if (!registered && now - p->since > HELLO_NS)
             master__refuse(p, err_new(ERR_TIMEOUT, "it did not say who it is"));
     }
-    follow__tick(m);
+    bool soon = follow__tick(m);
     if (m->ticks++ % TRIM_TICKS == 0)
         store__trim(m->store, is_needed, m);
-    loop_timer_start(m->loop, &m->tick, now + TICK_NS, on_tick, m);
+    loop_timer_start(m->loop, &m->tick, now + (soon ? SOON_NS : TICK_NS), on_tick, m);
 }
 
 static struct err *

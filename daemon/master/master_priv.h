@@ -153,7 +153,8 @@ void follow__moved(struct drow *d);
 /* Its state changed: perhaps that was all. */
 void follow__over(struct master *m, struct drow *d);
 void follow__drop(struct party *p);
-void follow__tick(struct master *m);
+/* True if something is held back: look again soon. */
+bool follow__tick(struct master *m);
 
 /* ---- store.c */
 struct err *store__new(const char *dir, struct store **ret) MUST_USE;

@@ -266,3 +266,27 @@ def case_master_frozen(t):
     job.terminate()
     job.communicate(timeout=10)
     c.end()
+
+
+def case_master_relays_output(t):
+    """Each byte once: to one who reads late, and under a master that dies in between."""
+    n = 600000
+    want = b"".join(b"line %d of what a driver has to say\n" % i for i in range(n))
+    c = Cluster(t, workers=1, cores=2)
+    for kills in 0, 2:
+        job = c.submit("loud", n, opts=["--deploy-mode", "cluster"])
+        if kills == 0:
+            c.wait_log('"state":"FINISHED"', times=2)  # its application, and the driver
+        out = b""
+        while piece := os.read(job.stdout.fileno(), 1 << 20):
+            out += piece
+            if kills and len(out) > len(want) // 4 * kills:
+                kills -= 1
+                c.kill_master()
+                c.start_master()
+        assert job.wait(20) == 0, job.stderr.read()
+        assert out == want, "%d bytes of %d" % (len(out), len(want))
+        assert b"that was all" in job.stderr.read()
+        job.stdout.close()
+        job.stderr.close()
+    c.end()
