@@ -436,6 +436,9 @@ store(void)
     request(&w, 3, -1, NULL);
     IS_ERR(w.reply, ERR_CORRUPT, "malformed");
     w.reply = NULL;
+    request(&w, 2, -1, path);
+    IS_ERR(w.reply, ERR_USER, "main asked for broadcast 2 again");
+    w.reply = NULL;
     EQ_U64(files_in(w.dir[0]), 2);
     destroy(&w, 1);
     NO_ERR(w.reply);

@@ -177,6 +177,16 @@ on_step(void *arg)
         loop_timer_start(s->o.loop, &s->copy.step, loop_now(s->o.loop), on_step, s);
 }
 
+/* A number is used once, also after its value was destroyed. */
+static bool
+used(const struct bcast_store *s, uint32_t id)
+{
+    for (const struct bcast *b = s->all; b; b = b->next)
+        if (b->id == id)
+            return true;
+    return id == 0;
+}
+
 /* Opens the source. */
 static struct err *
 source(struct frame *f, struct get *g, struct arena *a, uint64_t *ret_size, int *ret_fd, const char **ret_name)
@@ -214,7 +224,9 @@ begin(struct bcast_store *s, struct frame *f)
     int from = -1;
     const char *name = "";
 
-    struct err *e = s->copy.b ? err_new(ERR_USER, "main asked for a broadcast inside another") : NULL;
+    struct err *e = s->copy.b     ? err_new(ERR_USER, "main asked for a broadcast inside another") :
+                    used(s, id) ? err_new(ERR_USER, "main asked for broadcast %u again", id) :
+                                  NULL;
     if (!e)
         e = source(f, &g, &a, &size, &from, &name);
     char *part = path_of(s, id, ".part");

@@ -147,3 +147,24 @@ def case_broadcasts_across_hosts(t):
     left = [os.path.join(d, f) for d, _, files in os.walk(t.dir) for f in files if re.match(r"b\d+(\.part)?$", f)]
     assert not left, "copies are left behind: %s" % left
     t.nothing_left(10)
+
+
+def case_a_worker_dies_with_a_broadcast(t):
+    if not os.path.exists(os.path.join(BUILD, "taskd-master")):
+        raise Skip("built without the cluster's daemons")
+    data = os.urandom(100001 if t.config.hostile or t.config.asan else 30000001)
+    t.file("data", data)
+    with Cluster(t, ("127.0.0.1", "127.0.0.2", "127.0.0.3")) as c:
+        words = t.command("broadcast", "bytes", t.path("data"), 60, t.path("out"), master=c.url)
+        p = subprocess.Popen(words, cwd=t.dir, env=c.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True)
+        said = ""
+        while "built in" not in said:  # one host has it, others are at it
+            line = p.stdout.readline()
+            assert line, "it ended early: " + said
+            said += line
+        c.daemons[2].kill()
+        said += p.communicate(timeout=100)[0]
+        assert p.returncode == 0, said
+        assert t.rows("out") == [b"%d" % sum_of(data)] * 60
+    t.nothing_left(10)
