@@ -1,10 +1,10 @@
 /*
  * tests/hosts [--hosts N] [--slots N] [--split BYTES] [--flip BYTES] [--cut BYTES] [--kill N] [--seed N] [--lose]
- *             MODULE ARGS... -- a job on N hosts that are one process.
+ *             [--files N] MODULE ARGS... -- a job on N hosts that are one process.
  *
  * Driver and executors talk over loopback links, each executor believes to be on a host of its own: its map outputs are
  * served by a bulk server of its own, and whoever is elsewhere gets them through that, over TCP, through a proxy that
- * may flip bits and cut connections.  --lose: as soon as host 0 has a few map outputs it is gone with them.  --kill: so
+ * may flip bits and cut connections.  --lose: as soon as host 0 has made so many files it is gone with them.  --kill: so
  * many runners are killed, one every few milliseconds.
  *
  * Exit status: the job's.  The last line on stderr counts what was hurt.
@@ -12,6 +12,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,7 +44,7 @@ static struct world {
     struct arena a;
     unsigned hosts, slots;
     uint64_t flip, cut, seed, split;
-    unsigned kills;
+    unsigned kills, files;
     bool lose;
     char *dir;
     struct conf *conf;
@@ -56,7 +57,7 @@ static struct world {
     struct host host[HOSTS_MAX];
     struct loop_timer look, killer;
     int status;
-} w = { .hosts = 2, .slots = 2, .seed = 1, .split = 128 << 10, .module.fd = -1, .status = 1 };
+} w = { .hosts = 2, .slots = 2, .seed = 1, .split = 128 << 10, .files = 2, .module.fd = -1, .status = 1 };
 
 static void
 check(struct err *e)
@@ -151,16 +152,23 @@ host_start(unsigned i, const unsigned char *secret, const char *symbolise)
 static void
 on_look(void *arg)
 {
+    static char seen[64][NAME_MAX + 1];
+    static unsigned n_seen;
     DIR *d = opendir(w.host[0].dir);
     struct dirent *f;
-    unsigned n = 0;
 
-    while (d && (f = readdir(d)))
-        n += f->d_name[0] == 's';
+    while (d && (f = readdir(d))) {
+        unsigned i = 0;
+
+        while (i < n_seen && strcmp(seen[i], f->d_name) != 0)
+            i++;
+        if (f->d_name[0] == 's' && i == n_seen && n_seen < 64)
+            strcpy(seen[n_seen++], f->d_name);
+    }
     if (d)
         closedir(d);
-    if (n < w.slots) {
-        loop_timer_start(w.loop, &w.look, loop_now(w.loop) + 1000000, on_look, NULL);
+    if (n_seen < w.files) {
+        loop_timer_start(w.loop, &w.look, loop_now(w.loop) + 300000, on_look, NULL);
         return;
     }
     fprintf(stderr, "host-0 is lost\n");
@@ -282,6 +290,8 @@ main(int argc, char **argv)
             w.kills = (unsigned)n, i++;
         else if (strcmp(argv[i], "--split") == 0 && n)
             w.split = n, i++;
+        else if (strcmp(argv[i], "--files") == 0 && n && n <= 64)
+            w.files = (unsigned)n, i++;
         else if (strcmp(argv[i], "--seed") == 0)
             w.seed = n, i++;
         else

@@ -61,6 +61,13 @@ on_file(void *arg, struct err *e, uint64_t got, uint64_t size)
         e = err_errno(errno, "making a copy of \"%s\"", c->name);
     if (!e)
         e = block_run_verify(c->fd, c->name);
+    if (e && e->code == ERR_DENIED) { /* a server that is new, say: the files of the one before are lost to us */
+        char *text = err_text(e);
+
+        err_free(e);
+        e = err_new(ERR_LOST, "%s", text);
+        free(text);
+    }
     if (e && e->code == ERR_CORRUPT && !c->again) { /* it may have happened on the way */
         err_free(e);
         c->again = true;

@@ -46,6 +46,20 @@ def case_hosts_results(t):
     assert served > 0
 
 
+def case_hosts_results_are_lost(t):
+    """Host 0 goes with what it has, at different moments: what main has not read yet runs again."""
+    t.file("in.txt", "a\nb\nc\n")
+    lost = 0
+    for seed in range(8):
+        out, _, err = hosts(t, "actions", "in.txt", t.path("d%d" % seed), status=6,
+                            options=("--hosts", 3, "--slots", 1 + seed % 2, "--lose", "--files", 1 + seed))
+        for line in ("count 100000", "seen 100000 most 99999", "reduce 9999900000", "seen again 100000", "take 5 last 8",
+                     "collect 3 first a -1", "blocks 3", "refused: "):
+            assert line in out + err, (seed, line, out, err)
+        lost += "host-0 is lost" in err
+    assert lost > 0 or t.config.hostile
+
+
 def case_hosts_flips_and_cuts(t):
     """A wrong bit is found before it is used, and a cut connection made again; the bytes are the same."""
     words(t)
