@@ -314,16 +314,15 @@ slot_down(struct sched *s, const struct sched_event *ev)
 
     killed = s->slots[slot].kill;
     uint32_t n = sched__flush(s, slot, held), guilty = blamed(ev, held, n, was_killed ? &killed : NULL);
-    if (ev->blame == SCHED_BLAME_NONE && n > 0 && s->slots[slot].downs < DOWNS) {
-        s->slots[slot].downs++;
-    } else if (ev->blame == SCHED_BLAME_NONE && n > 0) { /* runners don't even start there */
+    bool asked = was_killed && guilty < n && sched__same(&killed, &held[guilty]);
+    if (asked)
+        code = kill_code; /* whatever its end looked like, it was our doing */
+    if (ev->blame == SCHED_BLAME_NONE && n > 0 && ++s->slots[slot].downs > DOWNS) { /* runners don't even start there */
+        s->slots[slot].downs = DOWNS;
         guilty = 0;
         code = ERR_LOST;
         sched__fault(s, sched__stage(s, held[0].stage), held[0].partition, slot);
     }
-    bool asked = was_killed && guilty < n && sched__same(&killed, &held[guilty]);
-    if (asked)
-        code = kill_code; /* whatever its end looked like, it was our doing */
 
     for (uint32_t i = 0; i < n; i++)
         if (i == guilty)
