@@ -7,7 +7,8 @@
 
 #include "master/master_priv.h"
 
-enum { QUEUED_MAX = 4 << 20 };            /* of a follower that does not take it: then the worker holds still */
+/* Bytes for a follower that does not take them: then the worker holds still, until there are few again. */
+enum { QUEUED_MAX = 4 << 20, QUEUED_FEW = 1 << 20 };
 #define QUIET_NS UINT64_C(300000000)      /* no output for so long: that is what there is at present */
 #define SILENT_NS UINT64_C(5000000000)    /* and no end of one that is over: its worker does not know it any more */
 
@@ -55,8 +56,10 @@ send_end(struct follow *f)
 static bool
 is_stuck(const struct drow *d)
 {
+    size_t limit = d->held ? QUEUED_FEW : QUEUED_MAX;
+
     for (const struct follow *f = d->follows; f; f = f->next_of_driver)
-        if (link_queued(f->party->link) > QUEUED_MAX)
+        if (link_queued(f->party->link) > limit)
             return true;
     return false;
 }
