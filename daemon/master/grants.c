@@ -81,22 +81,27 @@ grants_actions_fini(struct grants_actions *out)
 }
 
 struct grants__history *
-grants__past(struct grants__history **v, uint32_t *n, uint32_t *cap, const char *worker)
+grants__past(struct grants__past *p, const struct grants__worker *w)
 {
-    for (uint32_t i = 0; i < *n; i++)
-        if (!strcmp((*v)[i].worker, worker))
-            return &(*v)[i];
-    *v = grants__more(*v, *n, sizeof **v, cap);
-    (*v)[*n] = (struct grants__history){ .worker = grants__dup(worker) };
-    return &(*v)[(*n)++];
+    if (w->slot >= p->n) {
+        uint32_t n = w->slot + 8;
+
+        p->v = realloc(p->v, n * sizeof *p->v);
+        ASSERT(p->v != NULL);
+        memset(p->v + p->n, 0, (n - p->n) * sizeof *p->v);
+        p->n = n;
+    }
+    if (p->v[w->slot].serial != w->serial)
+        p->v[w->slot] = (struct grants__history){ .serial = w->serial };
+    return &p->v[w->slot];
 }
 
-void
-grants__past_free(struct grants__history *v, uint32_t n)
+struct grants__history
+grants__seen(const struct grants__past *p, const struct grants__worker *w)
 {
-    for (uint32_t i = 0; i < n; i++)
-        free(v[i].worker);
-    free(v);
+    if (w->slot < p->n && p->v[w->slot].serial == w->serial)
+        return p->v[w->slot];
+    return (struct grants__history){ 0 };
 }
 
 /* ---- time */
@@ -151,9 +156,9 @@ app_wake(const struct grants *g, const struct grants__app *a, uint64_t *at)
         grants__earlier(at, a->starved_at + g->o.patience_ns);
     if (grants__wish(a) <= a->held)
         return;
-    for (uint32_t i = 0; i < a->n_past; i++)
-        if (a->past[i].until > g->now)
-            grants__earlier(at, a->past[i].until);
+    for (uint32_t i = 0; i < a->past.n; i++)
+        if (a->past.v[i].until > g->now)
+            grants__earlier(at, a->past.v[i].until);
 }
 
 static void
@@ -177,9 +182,9 @@ wake(struct grants *g)
 
         if (!d->lease && d->not_before > g->now)
             grants__earlier(&at, d->not_before);
-        for (uint32_t k = 0; !d->lease && k < d->n_past; k++)
-            if (d->past[k].until > g->now)
-                grants__earlier(&at, d->past[k].until);
+        for (uint32_t k = 0; !d->lease && k < d->past.n; k++)
+            if (d->past.v[k].until > g->now)
+                grants__earlier(&at, d->past.v[k].until);
     }
     if (!at || at == g->wake_at)
         return;

@@ -18,7 +18,7 @@ grants__app(const struct grants *g, const char *id)
 void
 grants__app_free(struct grants__app *a)
 {
-    grants__past_free(a->past, a->n_past);
+    free(a->past.v);
     free(a->pairs);
     free(a->id);
     free(a->name);
@@ -68,7 +68,7 @@ grants__app_attach(struct grants *g, struct grants__app *a, struct grants__lease
     a->executors++;
     if (l->executor >= a->next_executor)
         a->next_executor = l->executor + 1;
-    grants__past(&a->past, &a->n_past, &a->past_cap, l->worker->id)->files = true;
+    grants__past(&a->past, l->worker)->files = true;
     (void)g;
 }
 
@@ -123,7 +123,7 @@ static void
 judge(struct grants *g, struct grants__app *a, const struct grants__lease *l, bool failed, uint32_t status,
       const char *text)
 {
-    struct grants__history *h = grants__past(&a->past, &a->n_past, &a->past_cap, l->worker->id);
+    struct grants__history *h = grants__past(&a->past, l->worker);
 
     if (!failed && l->state == LEASE_RUNNING && g->now - l->since >= PROVEN) {
         a->failures = h->failures = 0;
@@ -148,7 +148,7 @@ grants__executor_ended(struct grants *g, struct grants__lease *l, bool failed, u
         if (!worker_lost)
             judge(g, a, l, failed, status, text);
         else
-            grants__past(&a->past, &a->n_past, &a->past_cap, l->worker->id)->files = false;
+            grants__past(&a->past, l->worker)->files = false;
         say_gone(g, a, l->executor, l->worker->id, worker_lost,
                  text[0] ? text : grants__text(g, "it ended with status %u", status));
     }
@@ -165,11 +165,10 @@ grants__app_worker_lost(struct grants *g, const struct grants__worker *w)
     for (uint32_t i = 0; i < g->n_apps; i++) {
         struct grants__app *a = g->apps[i];
 
-        for (uint32_t k = 0; k < a->n_past; k++)
-            if (a->past[k].files && !strcmp(a->past[k].worker, w->id)) {
-                a->past[k].files = false;
-                say_gone(g, a, 0, w->id, true, grants__text(g, "worker %s on %s is gone", w->id, w->host));
-            }
+        if (grants__seen(&a->past, w).files) {
+            grants__past(&a->past, w)->files = false;
+            say_gone(g, a, 0, w->id, true, grants__text(g, "worker %s on %s is gone", w->id, w->host));
+        }
     }
 }
 
@@ -187,15 +186,6 @@ grants__app_unpaired(struct grants *g, const struct grants__worker *w, const str
 }
 
 /* ---- the end */
-
-static bool
-was_there(const struct grants__app *a, const char *worker)
-{
-    for (uint32_t i = 0; i < a->n_past; i++)
-        if (!strcmp(a->past[i].worker, worker))
-            return true;
-    return a->recovered;
-}
 
 void
 grants__app_over(struct grants *g, struct grants__app *a, uint8_t state, uint32_t status, const char *why)
@@ -221,7 +211,7 @@ grants__app_over(struct grants *g, struct grants__app *a, uint8_t state, uint32_
             if (l->state != LEASE_STOPPING)
                 grants__stop(g, l, "its application is over");
         }
-        if (!any && w->up && was_there(a, w->id))
+        if (!any && w->up && (a->recovered || grants__seen(&a->past, w).serial))
             grants__forget(g, w, a->id);
     }
     grants__app_free(a);

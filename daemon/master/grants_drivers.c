@@ -19,7 +19,7 @@ grants__driver(const struct grants *g, const char *id)
 void
 grants__driver_free(struct grants__driver *d)
 {
-    grants__past_free(d->past, d->n_past);
+    free(d->past.v);
     free(d->id);
     free(d->name);
     free(d->missing);
@@ -83,8 +83,8 @@ again(struct grants *g, struct grants__driver *d, uint64_t not_before, uint32_t 
 
 /* The lease is free already. */
 void
-grants__driver_ended(struct grants *g, struct grants__driver *d, const char *worker, bool failed, uint32_t status,
-                     const char *text)
+grants__driver_ended(struct grants *g, struct grants__driver *d, const struct grants__worker *w, bool failed,
+                     uint32_t status, const char *text)
 {
     const char *why = text[0] ? text : grants__text(g, "it ended with status %u", status);
     uint64_t lived = g->now - d->began;
@@ -95,7 +95,7 @@ grants__driver_ended(struct grants *g, struct grants__driver *d, const char *wor
     }
     d->unstarted = failed ? d->unstarted + 1 : 0;
     if (failed) {
-        struct grants__history *h = grants__past(&d->past, &d->n_past, &d->past_cap, worker);
+        struct grants__history *h = grants__past(&d->past, w);
 
         h->until = g->now + grants__backoff(SECOND, ++h->failures, 60 * SECOND);
     }

@@ -7,6 +7,8 @@
 struct grants__worker {
     char *id, *host;
     uint64_t process;
+    uint64_t serial; /* of all workers that ever came */
+    uint32_t slot;   /* small, its alone while it is known */
     uint32_t cores, used;
     uint64_t memory, memory_used;
     bool up;
@@ -36,10 +38,14 @@ struct grants__lease {
 
 /* A worker as one application or driver knows it. */
 struct grants__history {
-    char *worker;
+    uint64_t serial;   /* the worker's; another one: nothing is known */
     uint32_t failures; /* in a row */
     uint64_t until;    /* avoided */
     bool files;        /* executors were there */
+};
+struct grants__past { /* by the worker's slot */
+    struct grants__history *v;
+    uint32_t n;
 };
 struct grants__pair { /* an executor that its driver has and no worker has reported yet */
     uint32_t executor, cores;
@@ -59,8 +65,7 @@ struct grants__app {
     bool recovered; /* nobody knows where its files are */
     uint64_t down_at;
     uint64_t starved_at; /* 0: it isn't */
-    struct grants__history *past;
-    uint32_t n_past, past_cap;
+    struct grants__past past;
     struct grants__pair *pairs;
     uint32_t n_pairs, pairs_cap;
 };
@@ -77,8 +82,7 @@ struct grants__driver {
     char *missing;            /* RECOVERING: the worker that should have it; else NULL */
     struct grants__lease *lease;
     char *waiting;
-    struct grants__history *past;
-    uint32_t n_past, past_cap;
+    struct grants__past past;
 };
 
 struct grants {
@@ -95,6 +99,7 @@ struct grants {
     uint64_t patient_until; /* nobody is lost before */
     uint64_t wake_at; /* as said */
     uint64_t stale;
+    uint64_t serials;
     uint64_t now;
     struct grants_actions *out;
 };
@@ -122,8 +127,9 @@ struct grants__lease *grants__lease(const struct grants__worker *w, const char *
 void grants__lease_free(struct grants *g, struct grants__lease *l);
 /* Belongs to nobody from now on, and the worker is told. */
 void grants__stop(struct grants *g, struct grants__lease *l, const char *why);
-struct grants__history *grants__past(struct grants__history **v, uint32_t *n, uint32_t *cap, const char *worker);
-void grants__past_free(struct grants__history *v, uint32_t n);
+struct grants__history *grants__past(struct grants__past *p, const struct grants__worker *w);
+/* Without making one. */
+struct grants__history grants__seen(const struct grants__past *p, const struct grants__worker *w);
 void grants__forget(struct grants *g, struct grants__worker *w, const char *id);
 
 /* ---- grants_apps.c */
@@ -149,8 +155,8 @@ void grants__app_free(struct grants__app *a);
 /* ---- grants_drivers.c */
 struct grants__driver *grants__driver(const struct grants *g, const char *id);
 void grants__driver_event(struct grants *g, const struct grants_event *ev);
-void grants__driver_ended(struct grants *g, struct grants__driver *d, const char *worker, bool failed, uint32_t status,
-                          const char *text);
+void grants__driver_ended(struct grants *g, struct grants__driver *d, const struct grants__worker *w, bool failed,
+                          uint32_t status, const char *text);
 void grants__driver_lost(struct grants *g, struct grants__driver *d, const char *text);
 /* A worker reports d; true if it may live. */
 bool grants__driver_found(struct grants *g, struct grants__driver *d, struct grants__lease *l);
@@ -167,7 +173,6 @@ void grants__place(struct grants *g);
 bool grants__can_use(const struct grants__worker *w, uint32_t cores, uint64_t memory); /* at its best */
 uint32_t grants__could_have(const struct grants *g, const struct grants_ask *ask);
 uint32_t grants__wish(const struct grants__app *a);
-uint64_t grants__avoided(const struct grants__history *v, uint32_t n, const char *worker);
 
 /* ---- why.c */
 void grants__say_waiting(struct grants *g);

@@ -115,10 +115,10 @@ lease_ended(struct grants *g, struct grants__lease *l, const struct grants_child
 
     if (l->driver) {
         struct grants__driver *d = l->driver;
-        const char *worker = l->worker->id;
+        const struct grants__worker *w = l->worker;
 
         grants__lease_free(g, l);
-        grants__driver_ended(g, d, worker, failed, c->status, text);
+        grants__driver_ended(g, d, w, failed, c->status, text);
     } else {
         grants__executor_ended(g, l, failed, c->status, text, false);
     }
@@ -219,7 +219,7 @@ ended_unseen(struct grants *g, struct grants__worker *w, const struct grants_chi
     } else if (d && d->missing && !strcmp(d->missing, w->id)) {
         free(d->missing);
         d->missing = NULL;
-        grants__driver_ended(g, d, w->id, c->phase == GRANTS_FAILED, c->status, c->text ? c->text : "");
+        grants__driver_ended(g, d, w, c->phase == GRANTS_FAILED, c->status, c->text ? c->text : "");
     }
 }
 
@@ -335,10 +335,23 @@ keep_files(struct grants *g, struct grants__worker *w, const struct grants_event
 
         w->kept[i] = grants__dup(ev->apps[i]);
         if (a)
-            grants__past(&a->past, &a->n_past, &a->past_cap, w->id)->files = true;
+            grants__past(&a->past, w)->files = true;
     }
     if (!g->recovering)
         grants__drop_files(g, w);
+}
+
+static uint32_t
+free_slot(const struct grants *g)
+{
+    uint32_t slot = 0;
+
+    for (uint32_t i = 0; i < g->n_workers; i++)
+        if (g->workers[i]->slot == slot) {
+            slot++;
+            i = UINT32_MAX; /* from the start */
+        }
+    return slot;
 }
 
 static void
@@ -356,6 +369,8 @@ on_worker_up(struct grants *g, const struct grants_event *ev)
         w->id = grants__dup(ev->id);
         w->host = grants__dup(ev->host);
         w->process = ev->process;
+        w->serial = ++g->serials;
+        w->slot = free_slot(g);
         g->workers = grants__more(g->workers, g->n_workers, sizeof *g->workers, &g->workers_cap);
         g->workers[g->n_workers++] = w;
     }

@@ -21,24 +21,6 @@ has_room(const struct grants__worker *w, uint32_t cores, uint64_t memory)
     return w->up && w->used + cores <= w->cores && w->memory_used + memory <= w->memory;
 }
 
-uint64_t
-grants__avoided(const struct grants__history *v, uint32_t n, const char *worker)
-{
-    for (uint32_t i = 0; i < n; i++)
-        if (!strcmp(v[i].worker, worker))
-            return v[i].until;
-    return 0;
-}
-
-static uint32_t
-failures_of(const struct grants__history *v, uint32_t n, const char *worker)
-{
-    for (uint32_t i = 0; i < n; i++)
-        if (!strcmp(v[i].worker, worker))
-            return v[i].failures;
-    return 0;
-}
-
 uint32_t
 grants__could_have(const struct grants *g, const struct grants_ask *ask)
 {
@@ -93,7 +75,7 @@ may_have_more(const struct grants__app *a)
 static bool
 usable(const struct grants *g, const struct grants__worker *w, const struct grants__app *a)
 {
-    if (grants__avoided(a->past, a->n_past, w->id) > g->now)
+    if (grants__seen(&a->past, w).until > g->now)
         return false;
     if (growing(w, a))
         return has_room(w, 1, 0);
@@ -124,7 +106,7 @@ choose(const struct grants *g, const struct grants__app *a)
 
         if (!usable(g, w, a))
             continue;
-        uint64_t bad = failures_of(a->past, a->n_past, w->id) >= 2;
+        uint64_t bad = grants__seen(&a->past, w).failures >= 2;
         uint64_t mine = cores_of(w, a), free = w->cores - w->used;
         uint64_t rank = bad << 62 | (mine < 0x3fffffff ? mine : 0x3fffffff) << 32 | (UINT32_MAX - free);
         if (rank < best_rank) {
@@ -219,11 +201,11 @@ choose_for_driver(const struct grants *g, const struct grants__driver *d)
     for (uint32_t i = 0; i < g->n_workers; i++) {
         struct grants__worker *w = g->workers[i];
 
-        if (!has_room(w, d->cores, d->memory) || grants__avoided(d->past, d->n_past, w->id) > g->now)
+        if (!has_room(w, d->cores, d->memory) || grants__seen(&d->past, w).until > g->now)
             continue;
         if (grants__lease(w, d->id, 0)) /* an earlier try that has not ended yet */
             continue;
-        uint64_t bad = failures_of(d->past, d->n_past, w->id);
+        uint64_t bad = grants__seen(&d->past, w).failures;
         uint64_t rank = (bad < 1000 ? bad : 1000) << 32 | (UINT32_MAX - (w->cores - w->used));
         if (rank < best_rank) {
             best_rank = rank;
@@ -275,7 +257,7 @@ victim(const struct grants *g, const struct grants__app *r, uint32_t r_held, con
             if (l->app != v || l->state != LEASE_RUNNING || v->held < gives || v->held - gives < r_held + u)
                 continue;
             if (w->used - l->cores + u > w->cores || w->memory_used - l->memory + r->ask.memory > w->memory ||
-                grants__avoided(r->past, r->n_past, w->id) > g->now)
+                grants__seen(&r->past, w).until > g->now)
                 continue;
             if (!best || l->since > best->since)
                 best = l;
