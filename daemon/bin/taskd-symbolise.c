@@ -137,7 +137,7 @@ main(int argc, char **argv)
     limit(RLIMIT_CORE, 0);
     limit(RLIMIT_CPU, CPU_SECONDS);
     limit(RLIMIT_FSIZE, 1 << 20);
-#if !defined(__SANITIZE_ADDRESS__)
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
     limit(RLIMIT_AS, 2ull << 30);
 #endif
     Dwfl *dwfl = dwfl_begin(&callbacks);

@@ -138,7 +138,7 @@ set_limit(int what, uint64_t n)
 static void
 limit_data(uint64_t n)
 {
-#if !defined(__SANITIZE_ADDRESS__) /* its shadow alone is more than any limit */
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* its shadow alone is more than any limit */
     if (n)
         set_limit(RLIMIT_DATA, n);
 #endif

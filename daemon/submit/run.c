@@ -155,7 +155,7 @@ submit__driver(struct submit *s, const struct driver_opts *where)
     o.say = on_say;
     o.end = on_end;
     o.items = &s->items;
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     o.data_limit = o.main.data_limit = 0; /* its shadow alone is terabytes of address space */
 #endif
     return driver_new(s->loop, s->zygote, &o, &s->driver);
