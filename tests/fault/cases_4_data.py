@@ -8,7 +8,7 @@ from cluster import LONG, FaultCase, Ticks
 
 
 def map_outputs(c, t):
-    return [p for p in glob.glob(t.path("worker-*") + "/app-*/blocks/s*-p*-a*") if os.path.getsize(p) > 200]
+    return glob.glob(t.path("worker-*") + "/app-*/blocks/s*-p*-a*")
 
 
 def harm_blocks(t, how, repeat):
@@ -20,17 +20,20 @@ def harm_blocks(t, how, repeat):
     for n in range(repeat):
         job = c.job("work", "two", 3000, text, t.path("out-%d" % n),
                                     conf=["taskd.stage.maxConsecutiveAttempts=1000"])
-        seen = set()
-        for _ in Ticks(t.random, 0.005, 0.02, job.running):
+        seen, left = set(), 6
+        for _ in Ticks(t.random, 0.02, 0.1, lambda: left and job.running()):
             new = [p for p in map_outputs(c, t) if p not in seen]
-            if new:
-                seen.update(new)
+            if not new:
+                continue
+            seen.update(new)
+            try:
                 victim = t.random.choice(new)
-                try:
+                if os.path.getsize(victim) > 200:
                     how(victim)
+                    left -= 1
                     harmed += 1
-                except FileNotFoundError:
-                    pass
+            except FileNotFoundError:
+                pass
         assert job.wait() == 0, job.text()
         t.check("out-%d" % n, job.text(), "two", 3000, text)
     assert harmed, "nothing was harmed: the jobs were too quick"
@@ -63,7 +66,7 @@ def case_disk_full(t: FaultCase):
     for i in range(2):
         d = t.path("worker-%d" % i)
         os.makedirs(d)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", d], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m,mode=700", "none", d], check=True)
     try:
         c = t.cluster(memory="64m")
         text = t.text(64 << 20)
