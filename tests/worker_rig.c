@@ -213,7 +213,7 @@ rig_init(struct rig *r)
     program("taskd-unpack", r->unpack);
     r->o = (struct worker_opts){ .dir = r->dir, .host = "127.0.0.1", .cores = 3, .memory = UINT64_C(1) << 30,
                                  .master = "taskd://127.0.0.1", .token = "cluster", .token_n = 7, .executor = r->executor,
-                                 .driver = r->executor, .unpack = r->unpack, .dial = dial, .arg = r };
+                                 .driver = r->executor, .unpack = r->unpack, .strays_ns = 300000000, .dial = dial, .arg = r };
 }
 
 void

@@ -79,7 +79,7 @@ watch_strays(struct worker *w, pid_t group)
         abort();
     s->w = w;
     s->group = group;
-    s->until = loop_now(w->loop) + STRAYS_NS;
+    s->until = loop_now(w->loop) + (w->o.strays_ns ? w->o.strays_ns : STRAYS_NS);
     s->next = w->strays;
     w->strays = s;
     on_strays(s);

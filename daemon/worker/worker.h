@@ -33,6 +33,7 @@ struct worker_opts {
     size_t token_n;
     const char *executor, *driver, *unpack; /* programs */
     uint64_t cache_bytes, ttl_ns; /* of blobs (blobs.h) and of folders nobody needs; 0: 10 GiB, 7 days */
+    uint64_t strays_ns;           /* that what an ended child leaves behind may live; 0: 5 s */
     /* How to call a master: rpc_dial(), or a test's. */
     struct err *(*dial)(void *arg, const char *address, struct link **ret);
     /* A master that never had this worker refuses it.  Takes why.  NULL: goes on trying. */
