@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -51,6 +52,25 @@ failed_to_start(struct rig *r, const char *app, uint32_t n, const char *words)
 }
 
 /* ---- registration */
+
+/* Masters are called one after the other until one answers. */
+static void
+next_master(void)
+{
+    struct rig r;
+    struct worker *none = NULL;
+
+    rig_init(&r);
+    r.o.master = "spark://10.0.0.1,[::1],[::1]:88,127.0.0.1";
+    rig_worker(&r);
+    EQ_STR(r.wrong, "10.0.0.1:7077 [::1]:7077 [::1]:88 ");
+    rig_worker_kill(&r);
+    r.o.master = "http://127.0.0.1";
+    IS_ERR(worker_new(r.l, &r.o, &none), ERR_USAGE, "is no master's URL");
+    r.o.master = "taskd://";
+    IS_ERR(worker_new(r.l, &r.o, &none), ERR_USAGE, "names no host");
+    rig_fini(&r);
+}
 
 static bool
 dialled_again(struct rig *r)
@@ -550,6 +570,30 @@ serves_blocks(void)
     rig_fini(&r);
 }
 
+/* Folders that nobody has needed for very long. */
+static void
+forgets_old(void)
+{
+    struct timeval old[2] = { { .tv_sec = 1000 }, { .tv_sec = 1000 } };
+    struct rig r;
+    char path[256];
+
+    rig_init(&r);
+    rig_worker(&r);
+    for (uint32_t i = 1; i <= 2; i++) {
+        rig_executor(&r, i == 1 ? "app-1" : "app-2", i, "exit 0", NULL, 0);
+        phases(&r, i == 1 ? "app-1" : "app-2", i, NULL);
+        ended(&r, i == 1 ? "app-1" : "app-2", i, 0, "exit status 0");
+    }
+    rig_worker_kill(&r);
+    snprintf(path, sizeof path, "%s/app-1/blocks", r.dir);
+    CU_ASSERT(utimes(path, old) == 0);
+    rig_worker(&r);
+    CU_ASSERT(!rig_there(&r, "app-1") && rig_there(&r, "app-2"));
+    EQ_STR(r.apps, "app-2 ");
+    rig_fini(&r);
+}
+
 static void
 forgets(void)
 {
@@ -609,6 +653,7 @@ main(int argc, char **argv)
 {
     static const struct unit_test tests[] = {
         { "link.registers", registers },
+        { "link.next_master", next_master },
         { "link.registers_again", registers_again },
         { "link.refuses_stale", refuses_stale },
         { "link.is_refused", is_refused_once },
@@ -622,6 +667,7 @@ main(int argc, char **argv)
         { "driver.is_given", driver_given },
         { "place.serves_blocks", serves_blocks },
         { "place.is_forgotten", forgets },
+        { "place.is_old", forgets_old },
         { "blobs.once", blobs_once },
         { "blobs.resumed", blobs_resumed },
         { "blobs.corrupt", blobs_corrupt },

@@ -36,6 +36,7 @@ struct rig {
     unsigned dials, hellos;
     bool mute;                   /* says nothing to a worker's hello */
     char worker[64], bulk[64];
+    char wrong[256];             /* addresses that were called in vain, "a:1 b:2 " */
     uint32_t cores;
     struct rig_state hello_child[RIG_STATES], state[RIG_STATES];
     size_t n_hello_child, n_state;

@@ -263,6 +263,7 @@ set_up(struct worker *w)
     TRY(blobs_new(w->loop, &blobs, &w->blobs));
     TRY(serve(w));
     TRY(place__find_old(w));
+    place__forget_old(w);
     loop_timer_start(w->loop, &w->tidy, loop_now(w->loop) + TIDY_NS, on_tidy, w);
     uplink__dial(w);
     return NULL;
