@@ -94,13 +94,15 @@ follow__ask(struct master *m, struct drow *d)
         tell_worker(m, d, false);
 }
 
-/* Is there nobody who could send the rest? */
+/* Is there nobody who could send the rest?  After a start of the master a worker has the time to come back. */
 static bool
 is_away(struct master *m, const struct drow *d)
 {
     struct wrow *w = d->row.worker[0] ? rows__worker(m, d->row.worker) : NULL;
 
-    return !w || !w->party;
+    if (!d->row.worker[0] || (w && !w->party))
+        return !w || w->lost;
+    return !w && loop_now(m->loop) - m->began > SILENT_NS;
 }
 
 void
@@ -197,6 +199,10 @@ follow__tick(struct master *m)
         held |= d->held;
         for (struct follow *f = d->follows, *next; f; f = next) {
             next = f->next_of_driver;
+            if (d->row.ended_ms && is_away(m, d)) {
+                send_end(f);
+                continue;
+            }
             uint64_t quiet = d->held ? 0 : loop_now(m->loop) - f->quiet_since;
             if (quiet > (d->row.ended_ms ? SILENT_NS : QUIET_NS) && (!f->wait || d->row.ended_ms))
                 send_end(f);

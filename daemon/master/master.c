@@ -298,6 +298,7 @@ master_new(struct loop *l, const struct master_opts *o, struct master **ret)
     if (!m)
         abort();
     m->loop = l;
+    m->began = loop_now(l);
     m->o = *o;
     m->dir = master__dup(o->dir);
     m->host = master__dup(o->host);

@@ -87,7 +87,7 @@ struct master {
     struct loop_timer wake, tick, save;
     struct store *store;
     struct buf out;
-    uint64_t stale, ticks, last_tick;
+    uint64_t began, stale, ticks, last_tick;
     bool stepping;
 };
 

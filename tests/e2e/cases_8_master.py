@@ -277,7 +277,7 @@ def case_master_relays_output(t):
         job = c.submit("loud", n, opts=["--deploy-mode", "cluster"])
         if kills == 0:
             c.wait_log('"state":"FINISHED"', times=2)  # its application, and the driver
-        out = b""
+        out = bytearray()
         while piece := os.read(job.stdout.fileno(), 1 << 20):
             out += piece
             if kills and len(out) > len(want) // 4 * kills:
