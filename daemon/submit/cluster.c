@@ -32,6 +32,7 @@ struct cluster_run {
     char *dir;              /* the driver's own files for executors: broadcasts */
     struct rpc *rpc;
     struct rpc_server *server;
+    const char *address; /* unix:PATH, where executors dial; NULL: TCP */
     struct bulk_server *bulk;
     struct bulk_client *results; /* fetches what actions gave from executors' hosts */
     struct cluster *cluster;
@@ -210,6 +211,9 @@ on_link(void *arg, struct link *l)
 
 /* ---- start and stop */
 
+/* Executors of a cluster that is ours are on this host: a unix socket is twice as quick to answer as TCP. */
+enum { SOCKET_PATH_MAX = 100 };
+
 static struct err *
 listen_at(struct submit *s, const char *host)
 {
@@ -219,6 +223,9 @@ listen_at(struct submit *s, const char *host)
                                   .port = (uint16_t)conf_int(s->o.conf, CONF_DRIVER_PORT) };
     struct bulk_server_opts bo = { .host = lo.host, .tls = c->identity.tls };
 
+    if (c->local && !lo.tls && strlen(s->scratch) < SOCKET_PATH_MAX - sizeof "/driver.sock")
+        lo.path = arena_printf(&s->a, "%s/driver.sock", s->scratch);
+    c->address = lo.path ? arena_printf(&s->a, "unix:%s", lo.path) : NULL;
     TRY_OR(rpc_listen(c->rpc, &lo, on_link, s, &c->server), "listening to executors");
     return bulk_server_new(s->loop, &bo, &c->bulk);
 }
@@ -237,7 +244,7 @@ start_backend(struct submit *s, const char *host, const char *bulk)
             .cores_per_executor = (uint32_t)conf_int(conf, CONF_EXECUTOR_CORES),
             .memory_per_executor = conf_bytes(conf, CONF_EXECUTOR_MEMORY),
             .executors_max = (uint32_t)conf_int(conf, CONF_EXECUTOR_INSTANCES),
-            .address = host_port(s, host, rpc_server_port(c->server)),
+            .address = c->address ? c->address : host_port(s, host, rpc_server_port(c->server)),
             .bulk = bulk,
             .blobs = c->blobs.v, .n_blobs = c->blobs.n,
         },
