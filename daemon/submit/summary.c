@@ -85,7 +85,7 @@ submit__summary(struct submit *s)
         { "output_records", t->output_records }, { "shuffle_write_bytes", t->shuffle_write_bytes },
         { "spill_bytes", t->spill_bytes }, { "peak_memory_bytes", s->peak_memory }, { "splits", t->splits },
         { "tasks", t->tasks }, { "attempts", t->attempts }, { "failed_attempts", t->failed_attempts },
-        { "bad_records", t->bad_records },
+        { "bad_records", t->bad_records }, { "refused_messages", t->stale },
     };
 
     buf_printf(&b, "{\"app_id\": ");
