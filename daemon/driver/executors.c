@@ -224,7 +224,7 @@ on_done(struct remote *x, const Taskd__Done *m)
     struct driver *d = x->d;
     struct wire_done w;
 
-    if (m->slot >= x->slots)
+    if (m->slot >= x->slots || m->done.len == 0)
         return false;
     arena_reset(&d->answer);
     struct err *e = wire_get_done(m->done.data, m->done.len, &d->answer, &w);
