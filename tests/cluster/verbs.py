@@ -19,7 +19,7 @@ PATIENCE_S = 60
 
 def sanitized():
     with open(os.path.join(BUILD, "Makefile")) as f:
-        return any(line.startswith("SAN_CFLAGS = -f") for line in f)
+        return any(line.startswith("SAN_CFLAGS") and "-fsanitize" in line for line in f)
 
 
 class Cluster:
