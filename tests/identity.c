@@ -74,6 +74,22 @@ the_first_one_makes_a_token(void)
     end();
 }
 
+/* Where none can be made, who only asks has none; a master says why it can't. */
+static void
+a_home_that_is_none(void)
+{
+    struct arena a = { 0 };
+    struct identity id;
+
+    begin();
+    setenv("HOME", put("file", "x", 0600), 1);
+    NO_ERR(with(NULL, NULL, false, &a, &id));
+    CU_ASSERT_PTR_NULL(id.token);
+    IS_ERR(with(NULL, NULL, true, &a, &id), ERR_IO, "Not a directory");
+    arena_fini(&a);
+    end();
+}
+
 static void
 with_certificates_there_need_be_none(void)
 {
@@ -199,6 +215,7 @@ two_masters_agree(void)
 
 static const struct unit_test tests[] = {
     { "identity.the_first_one_makes_a_token", the_first_one_makes_a_token },
+    { "identity.a_home_that_is_none", a_home_that_is_none },
     { "identity.with_certificates_there_need_be_none", with_certificates_there_need_be_none },
     { "identity.a_master_makes_a_token_once", a_master_makes_a_token_once },
     { "identity.named_files_count", named_files_count },

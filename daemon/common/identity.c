@@ -87,7 +87,7 @@ open_token(const char *path, bool must, struct arena *a, struct identity *id)
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct err *e;
 
-    if (fd < 0 && errno == ENOENT && !must)
+    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR) && !must)
         return NULL;
     if (fd < 0)
         return err_wrap_take(err_new(ERR_CONFIG, "%s", strerror(errno)), "opening the token file \"%s\"", path);
@@ -140,10 +140,13 @@ load(const struct conf *c, struct arena *a, bool make, struct identity *ret)
         id.token_file = arena_printf(a, "./%s", id.token_file);
     if (id.token_file)
         TRY(open_token(id.token_file, *named && !make, a, &id));
-    make |= !id.tls && !*named && id.token_file; /* a worker may start before its master */
-    if (make && !id.token) {
-        TRY(make_token(id.token_file, a));
-        TRY(open_token(id.token_file, true, a, &id));
+    if (!id.token && (make || (!id.tls && !*named && id.token_file))) { /* a worker may start before its master */
+        struct err *e = make_token(id.token_file, a);
+
+        if (e && make)
+            return e;
+        err_free(e); /* who only asks goes on without one */
+        TRY(open_token(id.token_file, make, a, &id));
     }
     *ret = id;
     return NULL;
