@@ -6,40 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/file.h"
-
-static void
-phases(struct rig *r, const char *app, uint32_t n, struct rig_state *ret_running)
-{
-    struct rig_state s = rig_next(r, app, n);
-
-    EQ_U64(s.phase, TASKD__CHILD_PHASE__STARTING);
-    if (s.phase == TASKD__CHILD_PHASE__STARTING)
-        s = rig_next(r, app, n);
-    EQ_U64(s.phase, TASKD__CHILD_PHASE__RUNNING);
-    if (s.phase != TASKD__CHILD_PHASE__RUNNING)
-        EQ_STR(s.text, "");
-    CU_ASSERT_FATAL(s.pid > 0);
-    if (ret_running)
-        *ret_running = s;
-}
-
-static void
-ended(struct rig *r, const char *app, uint32_t n, uint32_t status, const char *words)
-{
-    struct rig_state s = rig_next(r, app, n);
-
-    EQ_U64(s.phase, TASKD__CHILD_PHASE__ENDED);
-    EQ_U64(s.status, status);
-    if (!strstr(s.text, words))
-        EQ_STR(s.text, words);
-}
 
 static void
 failed_to_start(struct rig *r, const char *app, uint32_t n, const char *words)
@@ -108,10 +79,10 @@ registers_again(void)
     rig_worker(&r);
     rig_executor(&r, "app-1", 1, "stay", NULL, 0);
     struct rig_state s;
-    phases(&r, "app-1", 1, &s);
+    rig_phases(&r, "app-1", 1, &s);
     rig_executor(&r, "app-1", 2, "stay", NULL, 0);
     struct rig_state s2;
-    phases(&r, "app-1", 2, &s2);
+    rig_phases(&r, "app-1", 2, &s2);
     /* the master dies, and a child with nobody to tell */
     link_close(r.link);
     r.link = NULL;
@@ -140,7 +111,7 @@ refuses_stale(void)
     rig_executor(&r, "app-1", 1, "exit 0", NULL, 0);
     r.epoch = RIG_EPOCH;
     rig_executor(&r, "app-2", 1, "exit 0", NULL, 0);
-    phases(&r, "app-2", 1, NULL);
+    rig_phases(&r, "app-2", 1, NULL);
     CU_ASSERT(!rig_there(&r, "app-1"));
     /* an old master that came back is left, and called again later */
     r.epoch = RIG_EPOCH - 1;
@@ -153,7 +124,7 @@ refuses_stale(void)
     r.hellos = 1;
     rig_until(&r, dialled_again);
     rig_executor(&r, "app-3", 1, "exit 0", NULL, 0);
-    phases(&r, "app-3", 1, NULL);
+    rig_phases(&r, "app-3", 1, NULL);
     rig_fini(&r);
 }
 
@@ -218,8 +189,8 @@ executor_runs(void)
     rig_init(&r);
     rig_worker(&r);
     rig_executor(&r, "app-1", 4, "say", NULL, 0);
-    phases(&r, "app-1", 4, NULL);
-    ended(&r, "app-1", 4, 0, "exit status 0");
+    rig_phases(&r, "app-1", 4, NULL);
+    rig_ended(&r, "app-1", 4, 0, "exit status 0");
     rig_read(&r, "app-1/executor-4/stdout", &b);
     put_u8(&b, 0);
     snprintf(want, sizeof want,
@@ -229,11 +200,11 @@ executor_runs(void)
     EQ_STR(b.p, want);
     CU_ASSERT(!rig_there(&r, "app-1/executor-4/scratch"));
     rig_executor(&r, "app-1", 5, "exit 3", NULL, 0);
-    phases(&r, "app-1", 5, NULL);
-    ended(&r, "app-1", 5, 3, "exit status 3: last words");
+    rig_phases(&r, "app-1", 5, NULL);
+    rig_ended(&r, "app-1", 5, 3, "exit status 3: last words");
     rig_executor(&r, "app-1", 6, "json", NULL, 0);
-    phases(&r, "app-1", 6, NULL);
-    ended(&r, "app-1", 6, 5, "exit status 5: a \"b\" c");
+    rig_phases(&r, "app-1", 6, NULL);
+    rig_ended(&r, "app-1", 6, 5, "exit status 5: a \"b\" c");
     buf_fini(&b);
     rig_fini(&r);
 }
@@ -294,7 +265,7 @@ stop_child(void)
         char path[80];
 
         rig_executor(&r, "app-1", i + 1, kinds[i], NULL, 0);
-        phases(&r, "app-1", i + 1, &s);
+        rig_phases(&r, "app-1", i + 1, &s);
         snprintf(path, sizeof path, "app-1/executor-%u/stdout", i + 1);
         if (i == 1)
             wait_stopped(&r, s.pid);
@@ -302,7 +273,7 @@ stop_child(void)
             rig_read(&r, path, &b);
         uint64_t began = clock_mono_ns();
         rig_stop(&r, "app-1", i + 1);
-        ended(&r, "app-1", i + 1, status[i], "the test wants it");
+        rig_ended(&r, "app-1", i + 1, status[i], "the test wants it");
         CU_ASSERT(clock_mono_ns() - began < UINT64_C(5000000000));
         if (i == 3) {
             put_u8(&b, 0);
@@ -369,7 +340,7 @@ doomed(int say)
     rig_worker(&r);
     for (uint32_t i = 0; i < 3; i++) {
         rig_executor(&r, "app-1", i + 1, kinds[i], NULL, 0);
-        phases(&r, "app-1", i + 1, &s);
+        rig_phases(&r, "app-1", i + 1, &s);
         if (write(say, &s.pid, sizeof s.pid) != sizeof s.pid)
             _exit(1);
     }
@@ -432,8 +403,8 @@ driver_output(void)
     rig_worker(&r);
     rig_driver(&r, "driver-1", "write 3200000", NULL, 0);
     rig_follow(&r, "driver-1", 0, 0, false);
-    phases(&r, "driver-1", 0, NULL);
-    ended(&r, "driver-1", 0, 0, "exit status 0");
+    rig_phases(&r, "driver-1", 0, NULL);
+    rig_ended(&r, "driver-1", 0, 0, "exit status 0");
     CU_ASSERT(!r.fault);
     EQ_U64(r.out[0].n, 3200000);
     EQ_U64(r.out[1].n, 4);
@@ -464,155 +435,17 @@ driver_given(void)
     rig_worker(&r);
     rig_driver(&r, "driver-1", "say", NULL, 0);
     rig_follow(&r, "driver-1", 0, 0, false);
-    phases(&r, "driver-1", 0, NULL);
-    ended(&r, "driver-1", 0, 0, "exit status 0");
+    rig_phases(&r, "driver-1", 0, NULL);
+    rig_ended(&r, "driver-1", 0, 0, "exit status 0");
     put_u8(&r.out[0], 0);
     EQ_STR(r.out[0].p, "taskd driver driver-1\nmaster taskd://127.0.0.1\ntoken cluster\nconf 0\n");
     CU_ASSERT(!rig_there(&r, "driver-1/scratch"));
     CU_ASSERT(rig_there(&r, "driver-1/stdout"));
     rig_forget(&r, "driver-1");
     rig_driver(&r, "driver-2", "exit 9", NULL, 0);
-    phases(&r, "driver-2", 0, NULL);
-    ended(&r, "driver-2", 0, 9, "exit status 9: last words");
+    rig_phases(&r, "driver-2", 0, NULL);
+    rig_ended(&r, "driver-2", 0, 9, "exit status 9: last words");
     CU_ASSERT(!rig_there(&r, "driver-1"));
-    rig_fini(&r);
-}
-
-/* ---- folders */
-
-static bool
-got_it(struct rig *r)
-{
-    return r->timeout;
-}
-
-static struct err *got_err;
-static void
-on_got(void *arg, struct err *e, uint64_t got, uint64_t size)
-{
-    struct rig *r = arg;
-
-    got_err = e;
-    r->timeout = true; /* see fetch_block() */
-    loop_stop(r->l);
-}
-
-/* Asks the worker's shuffle service for app-1's file; NULL: it is served. */
-static struct err *
-fetch_block(struct rig *r, char secret)
-{
-    struct bulk_client_opts o = { .app = "app-1", .retries = 1, .backoff_ns = 1000000 };
-    struct bulk_client *c;
-    char to[16] = "";
-    int fd = memfd_create("block", MFD_CLOEXEC);
-    struct bulk_get g = { .host = r->bulk, .name = "s1-p0-a0", .length = 5, .fd = fd, .done = on_got, .arg = r };
-
-    memset(o.secret, secret, sizeof o.secret);
-    NO_ERR(bulk_client_new(r->l, &o, &c));
-    bulk_get(c, &g);
-    while (!got_it(r))
-        NO_ERR(loop_run(r->l));
-    r->timeout = false;
-    if (!got_err) {
-        EQ_U64(pread(fd, to, sizeof to, 0), 5);
-        EQ_STR(to, "block");
-    }
-    bulk_client_free(c);
-    close(fd);
-    return got_err;
-}
-
-static bool
-app_gone(struct rig *r)
-{
-    return !rig_there(r, "app-1");
-}
-
-static void
-put_block(struct rig *r)
-{
-    char path[256];
-
-    snprintf(path, sizeof path, "%s/app-1/blocks/s1-p0-a0", r->dir);
-    FILE *f = fopen(path, "w");
-    CU_ASSERT_FATAL(f != NULL);
-    fputs("block", f);
-    fclose(f);
-}
-
-static void
-serves_blocks(void)
-{
-    struct rig r;
-
-    rig_init(&r);
-    rig_worker(&r);
-    rig_executor(&r, "app-1", 1, "exit 0", NULL, 0);
-    phases(&r, "app-1", 1, NULL);
-    put_block(&r);
-    ended(&r, "app-1", 1, 0, "exit status 0");
-    NO_ERR(fetch_block(&r, 's'));
-    IS_ERR(fetch_block(&r, 'x'), ERR_DENIED, "");
-    /* the worker comes back in the same folder */
-    char scratch[256];
-    snprintf(scratch, sizeof scratch, "%s/app-1/executor-1/scratch", r.dir);
-    rig_worker_kill(&r);
-    CU_ASSERT(mkdir(scratch, 0700) == 0);
-    rig_worker(&r);
-    EQ_STR(r.apps, "app-1 ");
-    NO_ERR(fetch_block(&r, 's'));
-    CU_ASSERT(!rig_there(&r, "app-1/executor-1/scratch"));
-    rig_forget(&r, "app-1");
-    rig_until(&r, app_gone);
-    struct err *e = fetch_block(&r, 's');
-    CU_ASSERT(e != NULL);
-    err_free(e);
-    rig_fini(&r);
-}
-
-/* Folders that nobody has needed for very long. */
-static void
-forgets_old(void)
-{
-    struct timeval old[2] = { { .tv_sec = 1000 }, { .tv_sec = 1000 } };
-    struct rig r;
-    char path[256];
-
-    rig_init(&r);
-    rig_worker(&r);
-    for (uint32_t i = 1; i <= 2; i++) {
-        rig_executor(&r, i == 1 ? "app-1" : "app-2", i, "exit 0", NULL, 0);
-        phases(&r, i == 1 ? "app-1" : "app-2", i, NULL);
-        ended(&r, i == 1 ? "app-1" : "app-2", i, 0, "exit status 0");
-    }
-    rig_worker_kill(&r);
-    snprintf(path, sizeof path, "%s/app-1/blocks", r.dir);
-    CU_ASSERT(utimes(path, old) == 0);
-    rig_worker(&r);
-    CU_ASSERT(!rig_there(&r, "app-1") && rig_there(&r, "app-2"));
-    EQ_STR(r.apps, "app-2 ");
-    rig_fini(&r);
-}
-
-static void
-forgets(void)
-{
-    struct rig r;
-    struct rig_state s;
-    struct buf b = { 0 };
-
-    rig_init(&r);
-    rig_worker(&r);
-    rig_executor(&r, "app-1", 1, "deaf", NULL, 0);
-    phases(&r, "app-1", 1, &s);
-    put_block(&r);
-    while (!b.n)
-        rig_read(&r, "app-1/executor-1/stdout", &b);
-    rig_forget(&r, "app-1");
-    ended(&r, "app-1", 1, 137, "its application is over");
-    buf_fini(&b);
-    rig_until(&r, app_gone);
-    CU_ASSERT(kill(s.pid, 0) < 0);
     rig_fini(&r);
 }
 
@@ -640,7 +473,7 @@ stops(void)
     rig_init(&r);
     rig_worker(&r);
     rig_executor(&r, "app-1", 1, "stopped", NULL, 0);
-    phases(&r, "app-1", 1, &s);
+    rig_phases(&r, "app-1", 1, &s);
     wait_stopped(&r, s.pid);
     worker_stop(r.w, on_stopped, &r);
     rig_until(&r, is_stopped);
@@ -665,9 +498,9 @@ main(int argc, char **argv)
         { "child.dies_with_worker", dies_with_worker },
         { "driver.output", driver_output },
         { "driver.is_given", driver_given },
-        { "place.serves_blocks", serves_blocks },
-        { "place.is_forgotten", forgets },
-        { "place.is_old", forgets_old },
+        { "place.place_serves", place_serves },
+        { "place.is_forgotten", place_is_forgotten },
+        { "place.is_old", place_is_old },
         { "blobs.once", blobs_once },
         { "blobs.resumed", blobs_resumed },
         { "blobs.corrupt", blobs_corrupt },

@@ -60,6 +60,9 @@ void rig_worker_kill(struct rig *r); /* frees it: its folder is as it was left *
 void rig_until(struct rig *r, bool (*cond)(struct rig *r));
 /* The next state of that child that was not looked at before; waits for it. */
 struct rig_state rig_next(struct rig *r, const char *app, uint32_t executor);
+/* STARTING, then RUNNING; ret_running NULL is allowed. */
+void rig_phases(struct rig *r, const char *app, uint32_t n, struct rig_state *ret_running);
+void rig_ended(struct rig *r, const char *app, uint32_t n, uint32_t status, const char *words);
 void rig_send(struct rig *r, Taskd__Item *item);
 void rig_stop(struct rig *r, const char *app, uint32_t executor);
 void rig_forget(struct rig *r, const char *app);
@@ -83,6 +86,9 @@ bool rig_there(struct rig *r, const char *name);
 void rig_read(struct rig *r, const char *name, struct buf *out);
 
 /* The tests of the other files. */
+void place_serves(void);
+void place_is_forgotten(void);
+void place_is_old(void);
 void blobs_once(void);
 void blobs_resumed(void);
 void blobs_corrupt(void);

@@ -179,6 +179,33 @@ rig_next(struct rig *r, const char *app, uint32_t executor)
     return got;
 }
 
+void
+rig_phases(struct rig *r, const char *app, uint32_t n, struct rig_state *ret_running)
+{
+    struct rig_state s = rig_next(r, app, n);
+
+    EQ_U64(s.phase, TASKD__CHILD_PHASE__STARTING);
+    if (s.phase == TASKD__CHILD_PHASE__STARTING)
+        s = rig_next(r, app, n);
+    EQ_U64(s.phase, TASKD__CHILD_PHASE__RUNNING);
+    if (s.phase != TASKD__CHILD_PHASE__RUNNING)
+        EQ_STR(s.text, "");
+    CU_ASSERT_FATAL(s.pid > 0);
+    if (ret_running)
+        *ret_running = s;
+}
+
+void
+rig_ended(struct rig *r, const char *app, uint32_t n, uint32_t status, const char *words)
+{
+    struct rig_state s = rig_next(r, app, n);
+
+    EQ_U64(s.phase, TASKD__CHILD_PHASE__ENDED);
+    EQ_U64(s.status, status);
+    if (!strstr(s.text, words))
+        EQ_STR(s.text, words);
+}
+
 /* ---- life */
 
 static void
