@@ -24,7 +24,7 @@ enum sched__plant { SCHED__PLANT_NONE, SCHED__PLANT_DOUBLE_COMMIT, SCHED__PLANT_
 #ifdef SCHED_PLANT
 #define PLANTED(s, bug) ((s)->opts.plant == (bug))
 #else
-#define PLANTED(s, bug) false
+#define PLANTED(s, bug) ((void)(s), false)
 #endif
 
 enum sched__state { /* by progress */
