@@ -258,17 +258,29 @@ on_tick(void *arg)
     loop_timer_start(m->loop, &m->tick, now + (soon ? SOON_NS : TICK_NS), on_tick, m);
 }
 
+/* Its path without links: SQLite follows none. */
+static struct err *
+open_dir(struct master *m)
+{
+    TRY(file_mkdirs(m->dir, 0700));
+    char *real = realpath(m->dir, NULL);
+
+    if (!real)
+        return err_errno(errno, "finding \"%s\"", m->dir);
+    free(m->dir);
+    m->dir = real;
+    return chmod(m->dir, 0700) < 0 ? err_errno(errno, "making \"%s\" ours alone", m->dir) : NULL;
+}
+
 static struct err *
 open_all(struct master *m)
 {
     struct grants_opts g = { .fifo = m->o.fifo, .grace_ns = m->o.grace_ns, .recover_ns = m->o.recover_ns };
     struct bulk_server_opts b = { .host = m->o.bind, .tls = m->o.identity->tls };
     struct arena mem = { 0 };
+    struct err *e = open_dir(m);
     const char *blobs = arena_printf(&mem, "%s/blobs", m->dir);
-    struct err *e = file_mkdirs(m->dir, 0700);
 
-    if (!e && chmod(m->dir, 0700) < 0)
-        e = err_errno(errno, "making \"%s\" ours alone", m->dir);
     if (!e)
         e = journal_open(arena_printf(&mem, "%s/journal.db", m->dir), &m->head, &m->journal);
     if (!e)
