@@ -32,6 +32,7 @@ struct master {
     uint64_t lag;                 /* Output begins that many bytes before what was asked for */
     bool hold_end;                /* the application goes on */
     bool over, quiet;
+    bool restarted;               /* so is the driver, while the link is broken */
     bool again;                   /* it is started again after its output; that begins anew */
     unsigned status;
     const char *state;
@@ -108,7 +109,8 @@ say_status(struct master *m, const Taskd__StatusRequest *r)
     w.cores = 4, w.cores_used = 1, w.memory = 8ull << 30, w.memory_used = 1 << 30;
     a.app_id = "app-1", a.name = "a\nname", a.state = m->statuses < 3 ? "RUNNING" : "FAILED", a.cores = 2, a.executors = 1;
     a.driver = "10.0.0.1:41234", a.began_ms = 1000, a.ended_ms = m->statuses < 3 ? 0 : 3000, a.exit_status = m->statuses < 3 ? 0 : 3;
-    d.driver = "driver-1", d.name = "job", d.state = "RUNNING", d.worker = "w1", d.tries = 1;
+    d.driver = "driver-1", d.name = "job", d.state = "RUNNING", d.worker = "w1";
+    d.tries = m->restarted && m->dials > 1 ? 2 : 1;
     if (!*r->id || !strcmp(r->id, "w1")) {
         s.worker = ws;
         s.n_worker = 1;
@@ -472,6 +474,21 @@ a_second_try_prints_again(void)
 }
 
 static void
+a_second_try_while_away(void)
+{
+    struct rig r;
+
+    begin(&r, CLIENT_SUBMIT, NULL);
+    r.m.have = BLOB_SIZE;
+    r.m.restarted = true;
+    r.m.cut_after = 5;
+    EQ_U64(run(&r), 0);
+    EQ_STR(r.out, "one\none\ntwo\n");
+    HAS(strstr(r.m.log.p, "hello client 16\nstatus driver-1\n"), "follow driver-1 0 0 1\n");
+    end(&r);
+}
+
+static void
 masters_that_are_none(void)
 {
     struct rig r;
@@ -671,6 +688,7 @@ static const struct unit_test tests[] = {
     { "client.a_submission_is_one", a_submission_is_one },
     { "client.output_goes_on_where_it_ended", output_goes_on_where_it_ended },
     { "client.a_second_try_prints_again", a_second_try_prints_again },
+    { "client.a_second_try_while_away", a_second_try_while_away },
     { "client.masters_that_are_none", masters_that_are_none },
     { "client.the_node_is_named", the_node_is_named },
     { "client.interrupts", interrupts },

@@ -100,9 +100,7 @@ on_up(void *arg)
     if (c->o.verb == CLIENT_SUBMIT && c->phase != PUT_DONE) {
         client__put_up(c);
     } else if (c->following) {
-        if (c->killing)
-            client__ask_kill(c);
-        client__follow(c, c->o.verb != CLIENT_LOGS || c->o.follow);
+        client__resume(c);
     } else if (c->o.verb == CLIENT_KILL) {
         client__ask_kill(c);
     } else {

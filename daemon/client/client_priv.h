@@ -30,6 +30,8 @@ struct client {
     uint64_t out_at, err_at; /* printed so far */
     uint64_t seen[2];       /* where the last pieces of this connection ended; UINT64_MAX: none came yet */
     int killing;            /* the signal that asked for it, or 0 */
+    uint32_t tries;         /* which start of the driver the places count in; 0: not known */
+    bool resuming;          /* a new connection: has the driver been started again meanwhile? */
     bool ended;             /* only the reason is still asked for */
     int end_status;
     bool away;              /* said that the master is away */
@@ -50,8 +52,10 @@ void client__ask_status(struct client *c, const char *id);
 void client__put_up(struct client *c);
 void client__put_item(struct client *c, const Taskd__Item *item);
 
-/* (Again) from where the output ended. */
+/* From where the output ended. */
 void client__follow(struct client *c, bool wait);
+/* The same on a new connection. */
+void client__resume(struct client *c);
 void client__follow_item(struct client *c, const Taskd__Item *item);
 void client__ask_kill(struct client *c);
 

@@ -42,6 +42,25 @@ client__follow(struct client *c, bool wait)
 }
 
 void
+client__resume(struct client *c)
+{
+    c->resuming = true;
+    client__ask_status(c, c->id);
+}
+
+/* Places in the output of an earlier try mean nothing in that of a later one. */
+static void
+resumed(struct client *c, const Taskd__DriverStatus *d)
+{
+    c->resuming = false;
+    if (d && c->tries && d->tries > c->tries)
+        c->out_at = c->err_at = 0;
+    if (c->killing)
+        client__ask_kill(c);
+    client__follow(c, c->o.verb != CLIENT_LOGS || c->o.follow);
+}
+
+void
 client__ask_kill(struct client *c)
 {
     Taskd__Item item = TASKD__ITEM__INIT;
@@ -70,8 +89,10 @@ print(struct client *c, const Taskd__Output *o)
     uint64_t end = o->at + o->data.len;
     size_t skip;
 
-    if (*seen != UINT64_MAX && o->at < *seen)
+    if (*seen != UINT64_MAX && o->at < *seen) {
         *at = o->at;
+        client__ask_status(c, c->id); /* for the number of this try */
+    }
     *seen = end;
     if (end <= *at)
         return;
@@ -140,7 +161,12 @@ on_status(struct client *c, const Taskd__Status *s)
         client__over(c, c->end_status);
         return;
     }
-    if (d && *d->why && !c->quiet && (!c->waiting || strcmp(c->waiting, d->why))) {
+    if (c->resuming)
+        resumed(c, d);
+    if (d && d->tries)
+        c->tries = d->tries;
+    if (d && *d->why && !d->ended_ms && strcmp(d->state, "RUNNING") && !c->quiet &&
+        (!c->waiting || strcmp(c->waiting, d->why))) {
         free(c->waiting);
         c->waiting = strdup(d->why);
         client__say(c, "%s waits: %s", c->id, d->why);

@@ -174,6 +174,7 @@ on_submitted(struct client *c, const Taskd__Submitted *s)
         client__say(c, "submitted as %s", c->id);
     if (c->killing)
         client__ask_kill(c);
+    c->tries = 1;
     client__follow(c, true);
 }
 
