@@ -435,6 +435,25 @@ def case_output(w):
         print("    %s: at most %.1f MB" % (os.path.basename(d.log), rss / 1024))
 
 
+def case_ends_alone(w):
+    """A driver that ends while there is no master: its exit status is told to the next one, and told once."""
+    m = w.master()
+    a = w.worker("a")
+    job = w.submit("out", "--deploy-mode", "cluster", "--supervise", "--conf", "taskd.files.maxPartitionBytes=4k")
+    wait_for(lambda: w.executors(a) or job.poll() is not None, 20, "no executor")
+    m.kill()
+    a.until("driver 0 ended", seconds=60)
+    for i in range(2):
+        m = w.master(int(w.url.rsplit(":", 1)[1]))
+        a.until("registered with the master", 2 + i)
+        if i == 0:
+            w.finish(job)
+            w.same("out")
+            m.kill()
+    if len(a.says("driver 0 runs as process")) != 1:
+        fail("it was started again")
+
+
 FILES_C = """
 #include <stdio.h>
 #include <string.h>
