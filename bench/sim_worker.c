@@ -222,7 +222,6 @@ main(int argc, char **argv)
     Taskd__Item it = TASKD__ITEM__INIT;
     Taskd__Hello hello;
     Taskd__WorkerHello w = TASKD__WORKER_HELLO__INIT;
-    Taskd__Profile profile = TASKD__PROFILE__INIT;
     struct arena a = { 0 };
 
     if (s.cores == 0) {
@@ -248,10 +247,6 @@ main(int argc, char **argv)
     w.host = (char *)"127.0.0.1";
     w.cores = s.cores;
     w.memory = UINT64_C(1) << 50;
-    profile.isa = (char *)"x86-64-v4"; /* whatever the module wants: it is never run */
-    profile.machine = (char *)"x86_64";
-    profile.glibc = (char *)"2.99";
-    w.profile = &profile;
     it.kind_case = TASKD__ITEM__KIND_WORKER_HELLO;
     it.worker_hello = &w;
     proto_put(&s.out, &it);
