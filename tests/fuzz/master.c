@@ -130,7 +130,7 @@ feed(struct loop *l, struct master *m, const uint8_t *data, size_t n)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    char dir[] = "/dev/shm/taskd-fuzz-master-XXXXXX";
+    char dir[] = "/dev/shm/fuzz-master-XXXXXX";
     const struct identity id = { .token = token, .token_n = sizeof token - 1, .token_file = "here" };
     const struct master_opts o = { .dir = dir, .bind = "127.0.0.1", .host = "127.0.0.1", .identity = &id,
                                    .grace_ns = 1 };
