@@ -1,11 +1,12 @@
 """The master of a standalone cluster: it dies and comes back, shares cores, restarts drivers, says why one waits."""
 import os
 import select
+import shutil
 import signal
 import subprocess
 import time
 
-from run import BUILD
+from run import BUILD, Skip
 
 
 class Cluster:
@@ -13,16 +14,18 @@ class Cluster:
 
     def __init__(self, t, workers=2, cores=2, options=()):
         self.t, self.options, self.url, self.workers = t, list(options), None, []
+        self.daemon_prefix = []
         self.start_master()
         for i in range(workers):
             self.start_worker("w%d" % i, cores)
 
     def daemon(self, *words):
         with open(self.t.path("daemons.log"), "ab") as log:
-            return subprocess.Popen([os.path.join(BUILD, words[0]), *words[1:]], cwd=self.t.dir,
+            return subprocess.Popen([*self.daemon_prefix, os.path.join(BUILD, words[0]), *words[1:]], cwd=self.t.dir,
                                     env=self.t.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def start_master(self):
+        """False: it died before it listened."""
         fifo = self.t.path("url")
         if os.path.exists(fifo):
             os.unlink(fifo)
@@ -30,8 +33,18 @@ class Cluster:
         port = self.url.rsplit(":", 1)[1] if self.url else "0"
         self.master = self.daemon("taskd-master", "--port", port, "--dir", self.t.path("master"), "--url-file", fifo,
                                   *self.options)
-        with open(fifo) as f:
-            self.url = f.read().strip()
+        fd = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+        line, end = "", time.monotonic() + 20
+        while not line.endswith("\n") and self.master.poll() is None:
+            assert time.monotonic() < end, self.log()[-3000:]
+            select.select([fd], [], [], 0.02)
+            try:
+                line += os.read(fd, 1000).decode()
+            except BlockingIOError:
+                pass
+        os.close(fd)
+        self.url = line.strip() or self.url
+        return bool(line)
 
     def kill_master(self):
         self.master.kill()
@@ -290,3 +303,36 @@ def case_master_relays_output(t):
         job.stdout.close()
         job.stderr.close()
     c.end()
+
+
+def case_master_killed_at_each_write(t):
+    """The n-th write or sync of a master kills it, n = 1, 2 ...: what was accepted is there once, and nothing by half."""
+    if not shutil.which("strace"):
+        raise Skip("there is no strace")
+    text = words(t, lines=100)
+    points = 0
+    for n in range(1, 200):
+        shutil.rmtree(t.path("master"), ignore_errors=True)
+        c = Cluster(t, workers=0)  # a journal that is there already, and a port
+        c.kill_master()
+        inject = "inject=pwrite64,fdatasync,fsync,ftruncate:signal=SIGKILL:when=%d" % n
+        c.daemon_prefix = ["strace", "-D", "-f", "-qq", "-o", t.path("strace.log"), "-e", "trace=pwrite64,fdatasync,fsync,ftruncate",
+                           "-e", inject]
+        listens = c.start_master()
+        job = c.submit("wordcount", text, t.path("out"), opts=["--deploy-mode", "cluster", "--detach"])
+        c.daemon_prefix = []
+        while listens and job.poll() is None and c.master.poll() is None:
+            select.select([], [], [], 0.01)
+        killed = c.master.poll() is not None
+        if killed:
+            points += 1
+            c.start_master()
+        finish(job)
+        if not killed:
+            c.kill_master()  # nothing is said at the end
+            c.start_master()
+        assert c.list().count("driver-") == 1, "killed at %d: %s" % (n, c.list())
+        c.end()
+        if not killed:
+            break
+    assert points >= 10, points
