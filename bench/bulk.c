@@ -4,8 +4,9 @@
  * A file of N bytes in DIR, in the page cache, goes over loopback TCP from one process to another, in turn:
  *   drop   sendfile -> recv into one buffer: what the socket can do when nobody wants the bytes
  *   store  sendfile -> recv -> pwrite into a new file: the same work as ours
- *   ours   bulk server -> bulk client, into a new file
- * Prints medians of wall time and of CPU (both sides), and the ratios of ours to both, each a median of rounds.
+ *   null   bulk server -> bulk client -> /dev/null: what protocol and socket cost without any copy (splice)
+ *   ours   bulk server -> bulk client, into a new file: the same work as store
+ * Prints medians of wall time and of CPU (both sides), and ratios of like to like, each a median of rounds.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -27,8 +28,8 @@
 #include "net/loop.h"
 
 enum { ROUNDS_MAX = 99, BUFFER = 512 << 10 };
-enum way { DROP, STORE, OURS, WAYS };
-static const char *const way_name[WAYS] = { "drop", "store", "ours" };
+enum way { DROP, STORE, NOWHERE, OURS, WAYS };
+static const char *const way_name[WAYS] = { "drop", "store", "null", "ours" };
 
 static struct {
     uint64_t bytes;
@@ -156,7 +157,7 @@ on_done(void *arg, struct err *e, uint64_t got, uint64_t size)
 }
 
 static void
-our_client(uint16_t port)
+our_client(uint16_t port, bool store)
 {
     struct loop *l;
     struct bulk_client *c;
@@ -167,7 +168,7 @@ our_client(uint16_t port)
     check_err(loop_new(&l));
     check_err(bulk_client_new(l, &co, &c));
     snprintf(host, sizeof host, "127.0.0.1:%u", port);
-    struct bulk_get g = { .host = host, .name = strrchr(o.path, '/') + 1, .length = o.bytes, .fd = target(),
+    struct bulk_get g = { .host = host, .name = strrchr(o.path, '/') + 1, .length = o.bytes, .fd = store ? target() : open("/dev/null", O_WRONLY | O_CLOEXEC),
                           .done = on_done, .arg = l };
     bulk_get(c, &g);
     check_err(loop_run(l));
@@ -196,17 +197,17 @@ once(enum way way)
     int pipes[2], l = -1;
 
     check(pipe2(pipes, O_CLOEXEC) == 0, "pipe");
-    if (way != OURS)
+    if (way < NOWHERE)
         l = listener(&port);
     fflush(stdout);
     pid_t server = fork();
     if (server == 0) {
-        if (way == OURS)
+        if (way >= NOWHERE)
             our_server(pipes[1]);
         bare_server(l);
     }
     close(pipes[1]);
-    if (way == OURS)
+    if (way >= NOWHERE)
         check(read(pipes[0], &port, sizeof port) == sizeof port, "read");
     close(pipes[0]);
     if (l >= 0)
@@ -214,8 +215,8 @@ once(enum way way)
     uint64_t begin = clock_mono_ns();
     pid_t client = fork();
     if (client == 0) {
-        if (way == OURS)
-            our_client(port);
+        if (way >= NOWHERE)
+            our_client(port, way == OURS);
         else
             bare_client(port, way == STORE);
         _exit(0);
@@ -270,14 +271,17 @@ main(int argc, char **argv)
             wall[way][round - 1] = c.wall;
             cpu[way][round - 1] = c.cpu;
         }
-        for (int way = 0; way < OURS && round; way++)
-            ratio[way][round - 1] = wall[way][round - 1] / wall[OURS][round - 1];
+        if (!round)
+            continue;
+        ratio[0][round - 1] = wall[DROP][round - 1] / wall[NOWHERE][round - 1];
+        ratio[1][round - 1] = wall[STORE][round - 1] / wall[OURS][round - 1];
+        ratio[2][round - 1] = wall[DROP][round - 1] / wall[OURS][round - 1];
     }
     unlink(o.path);
     double gb = (double)o.bytes / 1e9;
     for (int way = 0; way < WAYS; way++)
         printf("%-6s %5.2f GB/s  %5.3f CPU-s/GB\n", way_name[way], gb / median(wall[way]), median(cpu[way]) / gb);
-    printf("ours/drop %.2f  ours/store %.2f   (throughput, medians of %u rounds)\n", median(ratio[DROP]), median(ratio[STORE]),
-           o.rounds);
+    printf("null/drop %.2f  ours/store %.2f  ours/drop %.2f   (throughput, medians of %u rounds)\n", median(ratio[0]),
+           median(ratio[1]), median(ratio[2]), o.rounds);
     return 0;
 }
