@@ -325,9 +325,20 @@ test_retries_forgiven(void)
     for (unsigned i = 1; i < 100; i++) {
         rig_child(&r, "wa", "x", i, GRANTS_RUNNING, 0, "");
         r.now += i % 9 ? SEC : 3 * SEC;
-        const char *s = rig_child(&r, "wa", "x", i, GRANTS_ENDED, 137, "");
+        const char *s = rig_child(&r, "wa", "x", i, GRANTS_ENDED, 139, "");
         CU_ASSERT_PTR_NULL(strstr(s, "app x"));
         rig_later(&r, 60 * SEC);
+    }
+    rig_fini(&r);
+
+    /* nor does it count, or take longer each time, when somebody kills them */
+    rig_init(&r, (struct grants_opts){ 0 });
+    rig_worker(&r, "wa", 1, 8);
+    rig_app(&r, "x", (struct grants_ask){ 0 }, 1);
+    for (unsigned i = 1; i < 100; i++) {
+        rig_child(&r, "wa", "x", i, GRANTS_RUNNING, 0, "");
+        rig_child(&r, "wa", "x", i, GRANTS_ENDED, i & 1 ? 137 : 143, "");
+        CU_ASSERT_PTR_NOT_NULL(strstr(rig_later(&r, SEC / 10), " 1c@wa"));
     }
     rig_fini(&r);
 }

@@ -4,6 +4,7 @@
 
 #include "master/grants_priv.h"
 
+enum { KILLED = 128 + 9, TERMINATED = 128 + 15 };
 #define PROVEN (2 * SECOND) /* an executor that lived so long shows that they can be started there */
 
 struct grants__app *
@@ -131,6 +132,10 @@ judge(struct grants *g, struct grants__app *a, const struct grants__lease *l, bo
     }
     if (!failed && !status)
         return;
+    if (!failed && l->state == LEASE_RUNNING && (status == KILLED || status == TERMINATED)) {
+        h->until = g->now + SECOND / 10; /* somebody's doing; it could be started */
+        return;
+    }
     a->failures++;
     h->failures++;
     h->until = g->now + grants__backoff(SECOND / 10, h->failures, 60 * SECOND);
