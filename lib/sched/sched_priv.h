@@ -108,6 +108,7 @@ struct sched__slot {
     bool killing; /* a KILL is out: nothing is launched here */
     bool killed;  /* `kill` is what it was for, since the last SLOT_DOWN */
     bool placed, timed;
+    bool full;    /* and not half empty since */
     bool avoid;   /* by the whole application: nothing is launched here */
     uint8_t kill_code;
     uint8_t downs; /* SLOT_DOWNs that were nobody's fault since the last answer */

@@ -52,7 +52,13 @@ sched__place(struct sched *s, uint32_t i)
     uint32_t b = sl->n;
 
     unplace(s, i);
-    if (!sl->up || sl->killing || sl->avoid || sl->n >= sl->depth)
+    /* One that was full gets more when half is gone, so that launches leave in batches: a message each would cost more
+     * than a short task. */
+    if (sl->n >= sl->depth)
+        sl->full = true;
+    else if (sl->n <= sl->depth / 2)
+        sl->full = false;
+    if (!sl->up || sl->killing || sl->avoid || sl->full)
         return;
     if (s->n_near > 0 && s->n_touched < SCHED__TOUCHED)
         s->touched[s->n_touched++] = i;

@@ -48,8 +48,10 @@ check_slots(struct world *w)
 
         if (!sl->up && (sl->n > 0 || sl->placed || sl->timed))
             broken(w, "slot %u is down and in use", i);
-        if (sl->placed != (sl->up && !sl->killing && !sl->avoid && sl->n < sl->depth) || (sl->placed && sl->bucket != sl->n))
+        if (sl->placed != (sl->up && !sl->killing && !sl->avoid && !sl->full) || (sl->placed && sl->bucket != sl->n))
             broken(w, "slot %u with %u attempts is in the wrong place", i, sl->n);
+        if (sl->full ? sl->n <= sl->depth / 2 : sl->n >= sl->depth)
+            broken(w, "slot %u with %u attempts of %u is called full, or not", i, sl->n, sl->depth);
         if (s->opts.task_timeout_ns && sl->timed != (sl->n > 0 && !sl->killing))
             broken(w, "slot %u has no deadline", i);
         held += sl->n;
