@@ -58,7 +58,7 @@ answer(struct executor *x, const Taskd__Launch *m)
     Taskd__Item it = TASKD__ITEM__INIT;
     Taskd__Done d = TASKD__DONE__INIT;
     struct wire_done w = { .task = { m->stage, m->partition, m->attempt, x->epoch, m->generation, m->flags },
-                           .lost_stage = UINT32_MAX };
+                           .lost_stage = UINT32_MAX, .took_ns = 1000 };
 
     x->done.n = 0;
     wire_put_done(&x->done, &w);

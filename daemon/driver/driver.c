@@ -245,7 +245,7 @@ driver__done(struct driver *d, const struct remote *x, uint32_t slot, struct wir
     struct sched_event ev = { .kind = SCHED_DONE, .executor = x->number, .slot = slot, .stage = t->stage,
                               .partition = t->partition, .attempt = t->attempt, .epoch = x->epoch,
                               .generation = w->task.generation, .bytes = w->result.out_bytes,
-                              .rows = w->result.out_rows, .digest = w->result.digest };
+                              .rows = w->result.out_rows, .digest = w->result.digest, .took_ns = w->took_ns };
 
     d->from = x;
     if (!w->err || w->err->code != ERR_CANCELLED)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "flow/module.h"
 #include "net/recorder.h"
@@ -322,6 +323,7 @@ run_task(struct runner *r, const struct wire_task *t)
     struct flow_task ft = { &s->stage, &s->nodes, t->partition, t->flags & WIRE_ONE_RECORD };
     r->budget = (struct budget){ .limit = r->limit, .used = ring_budget(r->ring) };
     struct flow_items items = { r->image.items, r->image.nitems };
+    uint64_t began = clock_mono_ns();
     if (t->partition >= s->stage.tasks)
         d.err = err_new(ERR_CORRUPT, "stage %u has no partition %u", t->stage, t->partition);
     else
@@ -329,6 +331,7 @@ run_task(struct runner *r, const struct wire_task *t)
     if (d.err && d.err->code == ERR_CORRUPT)
         runner__find_lost(r);
     d.result.in_bytes += r->fetched;
+    d.took_ns = clock_mono_ns() - began;
     d.lost_stage = r->lost_stage;
     d.lost_map = r->lost_map;
     answer(r, &d);

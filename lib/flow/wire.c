@@ -191,7 +191,8 @@ wire_put_done(struct buf *b, const struct wire_done *d)
         put_u8(b, d->last);
         return;
     }
-    uint64_t n[] = { r->in_rows, r->in_bytes, r->out_rows, r->out_bytes, r->spill_bytes, r->bad_rows, r->digest };
+    uint64_t n[] = { r->in_rows, r->in_bytes, r->out_rows, r->out_bytes, r->spill_bytes, r->bad_rows, r->digest,
+                     d->took_ns };
     buf_put(b, n, sizeof n);
     wire_put_deltas(b, r->deltas, r->n_deltas);
 }
@@ -214,7 +215,8 @@ wire_get_done(const void *p, size_t n, struct arena *a, struct wire_done *d)
         d->last = get_u8(&g);
     } else if (!d->err) {
         struct flow_result *r = &d->result;
-        uint64_t *to[] = { &r->in_rows, &r->in_bytes, &r->out_rows, &r->out_bytes, &r->spill_bytes, &r->bad_rows, &r->digest };
+        uint64_t *to[] = { &r->in_rows, &r->in_bytes, &r->out_rows, &r->out_bytes, &r->spill_bytes, &r->bad_rows, &r->digest,
+                           &d->took_ns };
 
         for (size_t i = 0; i < sizeof to / sizeof to[0]; i++)
             *to[i] = get_u64(&g);

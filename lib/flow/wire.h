@@ -86,6 +86,7 @@ struct wire_done {
     /* ERR_LOST or ERR_CORRUPT of a map output: which one; lost_stage UINT32_MAX: none */
     uint32_t lost_stage, lost_map;
     bool last; /* with err: the runner ends behind this answer; nothing may be launched on it any more */
+    uint64_t took_ns; /* on success: how long it ran, by the runner's clock; 0: it does not say */
     struct flow_result result;
 };
 

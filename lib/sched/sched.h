@@ -104,6 +104,8 @@ struct sched_event {
     uint32_t stage, partition, attempt, generation;
     uint64_t bytes, rows;
     uint64_t digest; /* order-independent, of the rows of a map output */
+    uint64_t took_ns; /* DONE: how long it ran; 0: the time since its launch or the answer before it stands for that,
+                       * in which there is the way to the executor, too */
     uint32_t node;   /* a small number from 1 on: executors there share a machine and its files.  0: not known,
                       * the executor stands for itself */
     bool outputs;

@@ -268,7 +268,7 @@ done(struct sched *s, const struct sched_event *ev)
     bool asked, there = sched__answered(s, slot, &e, &asked);
     ASSERT(there);
     if (ev->code == ERR_NONE) {
-        sched__pace(s, slot, st, s->now > since ? s->now - since : 0);
+        sched__pace(s, slot, st, ev->took_ns ? ev->took_ns : s->now > since ? s->now - since : 0);
         succeeded(s, st, ev);
     } else {
         sched__place(s, slot);
