@@ -106,6 +106,7 @@ def killed_under(t, mode):
     c = Cluster(t)
     job = c.submit("wordcount", text, t.path("out"), conf=["taskd.files.maxPartitionBytes=32k"],
                    opts=["--deploy-mode", mode, "--executor-cores", "1"])
+    c.wait_log("registered with the master", times=2)  # both: the next master is waited for by this count
     c.wait_log('"event":"executor_granted"')
     kills = 0
     while kills < 3 and job.poll() is None:
