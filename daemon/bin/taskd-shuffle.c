@@ -1,7 +1,6 @@
 /* taskd-shuffle -- `taskd shuffle`: the bulk server alone, for hosts whose executors are not started by a worker. */
 #include <dirent.h>
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "common/args.h"
 #include "common/identity.h"
 #include "net/bulk.h"
 #include "net/loop.h"
@@ -20,25 +20,14 @@ static const char usage[] =
     "Serves the files below a folder, such as map outputs, to those who know the application's secret: 64 hexadecimal\n"
     "digits, or 32 bytes, in a file that only its owner may read.  With --apps each folder DIR/APP is an application,\n"
     "its secret is DIR/APP/secret and its files are below DIR/APP/blocks, as in a worker's folder of applications; SIGHUP\n"
-    "looks for new and removed ones.\n\n"
-    "      --host HOST               address to listen on (127.0.0.1; others need TLS files)\n"
-    "  -p, --port PORT               0: any (7337)\n"
-    "      --dir DIR                 folder to serve\n"
-    "      --app APP                 application it belongs to\n"
-    "      --secret-file FILE        its secret\n"
-    "      --apps DIR                folder of applications\n"
-    "      --max-connections N       of one address at most a quarter of them (1024)\n"
-    "      --conf KEY=VALUE          set a key, such as taskd.ssl.ca, .cert and .key\n"
-    "      --properties-file FILE    read keys from a file\n"
-    "  -h, --help                    print this text\n";
+    "looks for new and removed ones.\n";
 
 struct service {
     struct arena a;
     struct conf *conf;
     struct identity identity;
     struct bulk_server_opts o;
-    const char *dir, *app, *secret_file, *apps, *properties;
-    bool help;
+    const char *dir, *app, *secret_file, *apps;
     struct loop *loop;
     struct bulk_server *server;
     struct served {
@@ -48,75 +37,31 @@ struct service {
     } *served;
 };
 
-/* ---- the command line */
-
-enum { OPT_HOST = 256, OPT_DIR, OPT_APP, OPT_SECRET, OPT_APPS, OPT_MAX, OPT_CONF, OPT_PROPERTIES };
-
 static struct err *
-number(const char *name, const char *s, unsigned long most, unsigned long *ret)
+parse(struct service *x, struct args *args, int argc, char **argv)
 {
-    char *end;
-
-    errno = 0;
-    unsigned long v = strtoul(s, &end, 10);
-    if (errno || end == s || *end || *s == '-' || v > most)
-        return err_new(ERR_USAGE, "%s: \"%s\" is no number from 0 to %lu", name, s, most);
-    *ret = v;
-    return NULL;
-}
-
-static struct err *
-option(struct service *x, int c, const char *value)
-{
-    unsigned long n;
-
-    switch (c) {
-    case 'h': x->help = true; break;
-    case 'p':
-        TRY(number("--port", value, 65535, &n));
-        x->o.port = (uint16_t)n;
-        break;
-    case OPT_HOST: x->o.host = value; break;
-    case OPT_DIR: x->dir = value; break;
-    case OPT_APP: x->app = value; break;
-    case OPT_SECRET: x->secret_file = value; break;
-    case OPT_APPS: x->apps = value; break;
-    case OPT_MAX:
-        TRY(number("--max-connections", value, 1000000, &n));
-        x->o.max_connections = (unsigned)n;
-        break;
-    case OPT_CONF: return conf_set_pair(x->conf, CONF_FLAG, value, "--conf");
-    default: x->properties = value; break;
-    }
-    return NULL;
-}
-
-static struct err *
-parse(struct service *x, int argc, char **argv)
-{
-    static const struct option options[] = {
-        { "host", required_argument, NULL, OPT_HOST },   { "port", required_argument, NULL, 'p' },
-        { "dir", required_argument, NULL, OPT_DIR },     { "app", required_argument, NULL, OPT_APP },
-        { "secret-file", required_argument, NULL, OPT_SECRET }, { "apps", required_argument, NULL, OPT_APPS },
-        { "max-connections", required_argument, NULL, OPT_MAX },
-        { "conf", required_argument, NULL, OPT_CONF },   { "properties-file", required_argument, NULL, OPT_PROPERTIES },
-        { "help", no_argument, NULL, 'h' },              { 0 },
+    uint64_t port = 7337, connections = 0;
+    const struct args_option options[] = {
+        { .name = "host", .value = "HOST", .text = &x->o.host, .help = "address to listen on (127.0.0.1; others need TLS files)" },
+        { .name = "port", .value = "PORT", .letter = 'p', .number = &port, .most = 65535, .help = "0: any (7337)" },
+        { .name = "dir", .value = "DIR", .text = &x->dir, .help = "folder to serve" },
+        { .name = "app", .value = "APP", .text = &x->app, .help = "application it belongs to" },
+        { .name = "secret-file", .value = "FILE", .text = &x->secret_file, .help = "its secret" },
+        { .name = "apps", .value = "DIR", .text = &x->apps, .help = "folder of applications" },
+        { .name = "max-connections", .value = "N", .number = &connections, .most = 1000000,
+          .help = "of one address at most a quarter of them (1024)" },
+        { 0 },
     };
-    int c;
 
-    opterr = 0;
-    while ((c = getopt_long(argc, argv, ":p:h", options, NULL)) != -1) {
-        if (c == '?' || c == ':')
-            return err_hint(err_new(ERR_USAGE, c == ':' ? "\"%s\" needs a value" : "\"%s\" is not an option",
-                                    argv[optind - 1]),
-                            "`taskd shuffle --help` lists the options.");
-        TRY(option(x, c, optarg));
-    }
-    bool one = x->dir && x->app && x->secret_file, any = x->dir || x->app || x->secret_file;
-    if (x->help || (optind == argc && (x->apps ? !any : one)))
+    TRY(args_parse(args, options, x->conf, argc, argv));
+    if (args->help)
         return NULL;
-    return err_hint(err_new(ERR_USAGE, "what to serve is --dir, --app and --secret-file together, or --apps alone"),
-                    "`taskd shuffle --help` lists the options.");
+    x->o.port = (uint16_t)port;
+    x->o.max_connections = (unsigned)connections;
+    bool one = x->dir && x->app && x->secret_file, any = x->dir || x->app || x->secret_file;
+    if (!*args->rest && (x->apps ? !any : one))
+        return NULL;
+    return args_hint(args, err_new(ERR_USAGE, "what to serve is --dir, --app and --secret-file together, or --apps alone"));
 }
 
 /* ---- what is served */
@@ -275,14 +220,12 @@ serve(struct service *x)
 }
 
 static struct err *
-run(struct service *x, int argc, char **argv, char **envp)
+run(struct service *x, struct args *args, int argc, char **argv, char **envp)
 {
-    TRY(parse(x, argc, argv));
-    if (x->help) {
-        fputs(usage, stdout);
-        return fflush(stdout) == EOF ? err_errno(errno, "writing to standard output") : NULL;
-    }
-    TRY(conf_load(x->conf, x->properties, envp));
+    TRY(parse(x, args, argc, argv));
+    if (args->help)
+        return NULL;
+    TRY(conf_load(x->conf, args->properties, envp));
     TRY(identity_load(x->conf, &x->a, &x->identity));
     x->o.tls = x->identity.tls;
     struct err *e = serve(x);
@@ -299,12 +242,10 @@ run(struct service *x, int argc, char **argv, char **envp)
 int
 main(int argc, char **argv, char **envp)
 {
-    struct service x = { .conf = conf_new(), .o = { .host = "127.0.0.1", .port = 7337 } };
-    struct err *e = run(&x, argc, argv, envp);
-    int status = e ? err_code_exit(e->code) : 0;
+    struct service x = { .conf = conf_new(), .o = { .host = "127.0.0.1" } };
+    struct args args = { .verb = "shuffle", .usage = usage };
+    int status = args_end(&args, run(&x, &args, argc, argv, envp));
 
-    if (e)
-        complain(e);
     conf_free(x.conf);
     arena_fini(&x.a);
     return status;
