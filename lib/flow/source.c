@@ -67,7 +67,6 @@ fill(struct text *t)
         uint64_t at = t->base + t->have;
 
         TRY(file_pread(t->in.fd, t->buf + t->have, room, at, &got, t->in.name));
-        t->r->res->in_bytes += got;
         if (got == 0 && at < t->in.file_size)
             return err_new(ERR_INPUT, "\"%s\" was truncated while it was read: it had %llu bytes, now it ends after %llu",
                            t->in.name, (unsigned long long)t->in.file_size, (unsigned long long)at);
@@ -90,6 +89,8 @@ region(struct text *t, const char *p, size_t n)
     r->buf_offset = t->base;
     r->lo = (uintptr_t)p;
     r->span = n;
+    if (!t->stream)
+        r->res->in_bytes += n; /* not what was read around the piece: those bytes are others' */
     for (const char *end = p + n; p < end;) {
         td_batch b = { .flags = TD_B_TEXT, .col = { t->rows }, .first = t->first };
         size_t used = (size_t)(end - p);
