@@ -501,7 +501,7 @@ test_action_bytes(void)
 {
     struct arena a = { 0 };
     struct buf b = { 0 };
-    struct plan_action act = { PLAN_SAVE_TEXT, 3, PLAN_NO_FN, 17, "x.c", "out", 4, 5 }, got;
+    struct plan_action act = { PLAN_SAVE_TEXT, 3, PLAN_NO_FN, 17, "x.c", "out", 4, 5, 6 }, got;
 
     plan_action_encode(&act, &b);
     struct get in = GET_OF(b.p, b.n);
@@ -513,6 +513,7 @@ test_action_bytes(void)
     EQ_STR(got.path, "out");
     EQ_U64(got.first, 4);
     EQ_U64(got.n, 5);
+    EQ_U64(got.enough, 6);
     b.p[0] = 77;
     in = GET_OF(b.p, b.n);
     IS_ERR(plan_action_decode(&in, &a, &got), ERR_CORRUPT, "there is no action 77");
@@ -532,9 +533,12 @@ test_stage_bytes(void)
     setup(&m);
     struct plan_node *show = wordcount(&m), *u = both(&m, show, &m.g.nodes[0]);
     struct plan_action act = action(PLAN_COLLECT, u);
+    act.enough = UINT64_C(1) << 40;
     NO_ERR(cut(&m, &act, &p));
+    EQ_U64(p.stages[0].enough, 0);
     plan_stage_encode(&p.stages[1], &m.g, &one);
     NO_ERR(plan_stage_decode(one.p, one.n, &m.a, &st, &g));
+    EQ_U64(st.enough, act.enough);
     EQ_U64(g.n, 4); /* text, the fold, "show", the union */
     EQ_U64(st.tasks, 7);
     EQ_U64(st.branches[1].first, 4);

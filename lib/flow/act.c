@@ -136,7 +136,8 @@ rows_give(struct rows *r, td_rows *ret)
     *ret = (td_rows){ .n = r->n, .col = { r->col[0], r->col[1] }, .type = &r->type, .own_ = r };
 }
 
-/* The first n rows: one partition, then four times as many each round, as Spark's take does. */
+/* The first n rows: one partition, then four times as many each round, as Spark's take does; and of a partition no more
+ * than what is missing. */
 static struct err *
 take(struct job *j, struct plan_action *a, const struct ds *d, uint64_t n, td_rows *ret)
 {
@@ -148,6 +149,7 @@ take(struct job *j, struct plan_action *a, const struct ds *d, uint64_t n, td_ro
     for (uint32_t first = 0, step = 1; !e && r->n < n && first < ans.partitions; first += step, step *= 4) {
         a->first = first;
         a->n = step;
+        a->enough = n - r->n;
         e = j->w->act(j->w->arg, &j->graph, a, &ans);
         if (!e)
             e = fetch(j, a, &ans, n, r);

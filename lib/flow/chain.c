@@ -99,8 +99,10 @@ hand_on(struct op *op, uint32_t n)
             r->err = e;
     }
     r->op = running;
-    if (r->err)
-        op->u->t.bad = 2; /* the author's loop ends at the next record */
+    if (r->err) {
+        op->u->t.bad = 2; /* the loop around the author's function ends at the next record */
+        op->u->t.stop = 1;
+    }
 }
 
 static void

@@ -26,6 +26,7 @@ struct flow_user {
     size_t tmp_taken;        /* from the budget for it */
     uint32_t tmp_row;        /* the record that took it */
     bool no_record;          /* runs outside of records: td_bad has nothing to skip */
+    bool ended;              /* teardown ran */
     struct flow_user *next;  /* all of the attempt */
 };
 
@@ -44,6 +45,8 @@ struct flow_run {
     uintptr_t lo;            /* strings in [lo, lo + span) stay until flow__flush */
     size_t span;
     struct err *err;         /* the first error inside a push; pushes only return */
+    bool enough;             /* the sink wants no more rows: the error that comes out of the source says only this */
+    struct flow_fold *folds; /* to free */
     /* for flow_where */
     uint32_t op;             /* innermost user that runs now; 0 is the head */
     struct flow_user *head_user;
@@ -98,6 +101,7 @@ struct err *flow__fold_new(struct flow_run *r, const struct plan_node *n, uint32
                            struct flow_fold **ret);
 struct err *flow__fold_push(struct flow_fold *f, const struct block_cols *rows, const uint8_t *same);
 struct err *flow__fold_end(struct flow_fold *f);
+void flow__folds_free(struct flow_run *r); /* all that it made */
 
 /* spill.c: the runs of one attempt and what they become */
 struct flow_spills {

@@ -12,6 +12,7 @@
 
 struct flow_fold {
     struct flow_run *r;
+    struct flow_fold *next;     /* of the attempt's */
     struct flow_user *user;
     struct block_schema schema; /* of rows in and out */
     uint8_t fold;
@@ -50,6 +51,8 @@ flow__fold_new(struct flow_run *r, const struct plan_node *n, uint32_t delta_nod
     f->fold = n->fold == PLAN_FOLD_COUNT || n->fold == PLAN_FOLD_DISTINCT ? PLAN_FOLD_SUM : n->fold;
     f->out = out;
     f->arg = arg;
+    f->next = r->folds;
+    r->folds = f;
     *ret = f;
     if (n->fold == PLAN_FOLD_FN)
         f->user = flow__user(r, n, n->fn, delta_node, &e);
@@ -193,8 +196,15 @@ flow__fold_end(struct flow_fold *f)
     f->pending = false;
     if (!e && f->user)
         e = flow__user_end(f->user);
-    arena_fini(&f->keep[0]);
-    arena_fini(&f->keep[1]);
-    arena_fini(&f->own);
     return e;
+}
+
+void
+flow__folds_free(struct flow_run *r)
+{
+    for (struct flow_fold *f = r->folds; f; f = f->next) {
+        arena_fini(&f->keep[0]);
+        arena_fini(&f->keep[1]);
+        arena_fini(&f->own);
+    }
 }

@@ -81,11 +81,11 @@ struct group {
     struct err *err;
 };
 
-/* Is row g->at there, and of the key in hand?  Fetches a batch when needed. */
+/* Is row g->at there, and of the key in hand?  Fetches a batch when needed.  Not when the rows are for nobody. */
 static bool
 at_value(struct group *g)
 {
-    if (g->ended || g->err)
+    if (g->ended || g->err || g->d->r->err)
         return false;
     if (g->at == g->rows.cols.n) {
         g->err = next_rows(g->d, &g->rows);

@@ -34,22 +34,46 @@ build(struct flow_run *r, const struct plan_branch *b)
 }
 
 static struct err *
+source(struct flow_run *r, const struct plan_branch *b)
+{
+    switch (b->source) {
+    case PLAN_SRC_TEXT: return flow__source_text(r, b);
+    case PLAN_SRC_BLOCKS: return flow__source_blocks(r, b);
+    case PLAN_SRC_FROM: return flow__source_from(r, b);
+    case PLAN_SRC_RANGE: return flow__source_range(r, b);
+    case PLAN_SRC_SHUFFLE: return flow__source_shuffle(r, b);
+    default: return err_new(ERR_CORRUPT, "stage %u has a source of unknown kind %u", r->task->stage->id, b->source);
+    }
+}
+
+/* The sink has what it wanted: what still lies in the chain is for nobody. */
+static struct err *
+end_early(struct flow_run *r)
+{
+    struct flow_sink *last = r->sinks[r->n_sinks - 1];
+
+    for (struct flow_user *u = r->users; u; u = u->next) {
+        if (u->ended)
+            continue;
+        u->t.bad = 0;
+        TRY(flow__user_end(u));
+    }
+    return last->finish(last);
+}
+
+static struct err *
 drive(struct flow_run *r)
 {
     const struct plan_branch *b = plan_branch_of(r->task->stage, r->task->partition);
 
     TRY(build(r, b));
-    switch (b->source) {
-    case PLAN_SRC_TEXT: TRY(flow__source_text(r, b)); break;
-    case PLAN_SRC_BLOCKS: TRY(flow__source_blocks(r, b)); break;
-    case PLAN_SRC_FROM: TRY(flow__source_from(r, b)); break;
-    case PLAN_SRC_RANGE: TRY(flow__source_range(r, b)); break;
-    case PLAN_SRC_SHUFFLE: TRY(flow__source_shuffle(r, b)); break;
-    default: return err_new(ERR_CORRUPT, "stage %u has a source of unknown kind %u", r->task->stage->id, b->source);
-    }
-    for (uint32_t i = 0; i < r->n_sinks; i++)
-        TRY(r->sinks[i]->finish(r->sinks[i]));
-    return NULL;
+    struct err *e = source(r, b);
+    for (uint32_t i = 0; i < r->n_sinks && !e; i++)
+        e = r->sinks[i]->finish(r->sinks[i]);
+    if (!r->enough)
+        return e;
+    err_free(e);
+    return end_early(r);
 }
 
 struct err *
@@ -63,7 +87,7 @@ flow_run_task(const struct flow_world *w, const struct flow_items *items, const 
         table_keep_free(w->keep); /* this attempt has no use for it */
     current = &r;
     struct err *e = drive(&r);
-    if (!e)
+    if (!e && !r.enough) /* accumulators count whole partitions */
         flow__deltas(&r);
     current = NULL;
     for (uint32_t i = 0; i < r.n_sinks; i++)
@@ -71,6 +95,7 @@ flow_run_task(const struct flow_world *w, const struct flow_items *items, const 
             r.sinks[i]->free(r.sinks[i]);
     for (struct flow_user *u = r.users; u; u = u->next)
         flow__user_free(u);
+    flow__folds_free(&r);
     budget_give(budget, r.alloced);
     err_free(r.err);
     return e;

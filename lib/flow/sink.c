@@ -9,6 +9,7 @@ struct sink {
     struct flow_run *r;
     struct block_schema schema;
     struct flow_output out; /* blocks */
+    uint64_t left;          /* rows that are still wanted of some_push */
     struct buf text;
     int fd;
     const char *name;
@@ -39,6 +40,22 @@ blocks_push(struct flow_sink *s, const td_batch *b)
     struct block_cols c = { b->n, { b->col[0], b->col[1] } };
 
     return block_put(((struct sink *)s)->out.w, &c, 0, b->n);
+}
+
+/* Of a td_take: ends the attempt with the last row that is wanted. */
+static struct err *
+some_push(struct flow_sink *s, const td_batch *b)
+{
+    struct sink *k = (struct sink *)s;
+    struct block_cols c = { b->n, { b->col[0], b->col[1] } };
+    uint32_t n = b->n < k->left ? b->n : (uint32_t)k->left;
+
+    TRY(block_put(k->out.w, &c, 0, n));
+    k->left -= n;
+    if (k->left)
+        return NULL;
+    k->r->enough = true;
+    return err_new(ERR_CANCELLED, "these are enough rows");
 }
 
 static struct err *
@@ -190,7 +207,8 @@ flow__sink_new(struct flow_run *r, struct flow_sink **ret)
         return r->w->open_output(r->w->arg, &k->fd, &k->name);
     case PLAN_SINK_COLLECT:
     case PLAN_SINK_SAVE_BLOCKS:
-        k->sink = (struct flow_sink){ blocks_push, blocks_finish, sink_free };
+        k->left = st->enough;
+        k->sink = (struct flow_sink){ st->enough ? some_push : blocks_push, blocks_finish, sink_free };
         return flow__output_open(r, k->schema, 0, false, &k->out);
     default:
         return err_new(ERR_CORRUPT, "stage %u has a sink of unknown kind %u", st->id, st->sink);

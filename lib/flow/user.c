@@ -278,6 +278,7 @@ flow__user_end(struct flow_user *u)
     uint32_t outer = u->run->op;
 
     u->no_record = true;
+    u->ended = true;
     u->run->op = u->index;
     if (u->fn->teardown)
         u->fn->teardown(&u->t);

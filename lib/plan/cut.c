@@ -333,6 +333,8 @@ add_stage(struct cut *c, const struct plan_node *node, bool shuffle)
         st->partitions = (uint32_t)c->size[node->id].parts;
     if (st->sink == PLAN_SINK_REDUCE)
         st->fn = c->act->fn;
+    if (st->sink == PLAN_SINK_COLLECT)
+        st->enough = c->act->enough;
     add_branches(c, st, root);
     c->n_stages++;
     return st;

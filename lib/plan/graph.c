@@ -164,6 +164,7 @@ plan_action_encode(const struct plan_action *act, struct buf *out)
     put_str(out, act->path);
     put_u32(out, act->first);
     put_u32(out, act->n);
+    put_u64(out, act->enough);
 }
 
 struct err *
@@ -178,6 +179,7 @@ plan_action_decode(struct get *in, struct arena *a, struct plan_action *ret)
     act.path = get_str(in, a);
     act.first = get_u32(in);
     act.n = get_u32(in);
+    act.enough = get_u64(in);
     if (in->bad)
         return err_new(ERR_CORRUPT, "the action ends too early");
     if (act.act == 0 || act.act >= PLAN_ACTS)
@@ -214,6 +216,7 @@ plan_stage_encode(const struct plan_stage *st, const struct plan_graph *g, struc
     put_u8(out, st->sink);
     put_u32(out, st->node);
     put_u32(out, st->fn);
+    put_u64(out, st->enough);
     put_u32(out, st->tasks);
     put_u32(out, st->partitions);
     put_u8(out, st->row.key);
@@ -306,6 +309,7 @@ plan_stage_decode(const void *p, size_t n, struct arena *a, struct plan_stage *r
     st.sink = get_u8(&in);
     st.node = get_u32(&in);
     st.fn = get_u32(&in);
+    st.enough = get_u64(&in);
     st.tasks = get_u32(&in);
     st.partitions = get_u32(&in);
     st.row.key = get_u8(&in);

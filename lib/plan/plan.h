@@ -103,6 +103,7 @@ struct plan_action {
     const char *file;
     const char *path;  /* SAVE_* */
     uint32_t first, n; /* only result partitions [first, first+n); n 0: all from first on */
+    uint64_t enough;   /* COLLECT: so many rows of a partition, and no more; 0: all */
 };
 
 /* Strings and arrays may be NULL where they have no meaning; NULL is written as "". */
@@ -181,6 +182,7 @@ struct plan_stage {
     uint8_t sink;
     uint32_t node;       /* SHUFFLE: the wide node it feeds; else the action's node */
     uint32_t fn;         /* REDUCE, else PLAN_NO_FN */
+    uint64_t enough;     /* COLLECT: a task ends when it has so many rows; 0: it gives all */
     uint32_t tasks;      /* partitions */
     uint32_t partitions; /* SHUFFLE: reduce partitions */
     uint32_t n_branches;

@@ -564,7 +564,8 @@ TD_INLINE_ void *td_alloc(td_task *t, size_t n) { return t->h->alloc(t, n, 1); }
  *
  * At file scope: TD_COUNTER(name); TD_MAXIMUM(name); TD_MINIMUM(name) hold int64_t, TD_FSUM(name) a double.
  * In a task: td_add, td_max, td_min, td_fadd.  In job(), after an action: td_total(j, name).
- * Every partition of every dataset counts exactly once, whatever is retried or computed again.
+ * Every partition of every dataset counts exactly once, whatever is retried or computed again; one that a td_take
+ * read in part only does not count yet.
  * Empty: 0, INT64_MIN, INT64_MAX, 0.0. */
 #define TD_COUNTER(name) TD_ACC_(name, counter, TD_A_SUM, int64_t, i)
 #define TD_MAXIMUM(name) TD_ACC_(name, maximum, TD_A_MAX, int64_t, i)
@@ -929,7 +930,7 @@ TD_INLINE_ bool td_word_next(td_words *k, td_str *w)
  *   td_save_blocks(ds, path)       path/part-00000.blocks ..., read again by td_block_files
  *   td_count(ds, &n)               uint64_t n
  *   td_collect(ds, &rows)          td_rows rows: all rows; use td_take for a look
- *   td_take(ds, n, &rows)          the first n rows, running no more partitions than needed
+ *   td_take(ds, n, &rows)          the first n rows, reading no more than is needed for them
  *   td_reduce(ds, fn, &v)          all rows folded by a TD_REDUCE; of none: an error
  *   td_row(&rows, T, i) td_row_key(&rows, K, i) td_row_val(&rows, V, i)    a row of them */
 #define TD_ARG_OK_(x) sizeof(char[__builtin_classify_type(x) == 5 && sizeof(x) == sizeof(void *) ? -1 : 1])

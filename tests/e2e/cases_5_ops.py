@@ -124,11 +124,14 @@ def case_take_runs_few_partitions(t):
     for master in MASTERS:
         r = t.ok("ops", "take", "100", "-", master=master)
         said = r.out + r.err
-        # one partition has 1000 numbers; a second round has four, the next ones sixteen
-        for n, seen in ((0, 0), (1, 1000), (100, 1000), (1001, 5000), (20000, 21000)):
+        # one partition has 1000 numbers; a second round has four, the next one sixteen.  A partition that was not read to
+        # its end does not count: of 1001 the first did, of 20000 all 21 had rows that were wanted
+        for n, seen in ((0, 0), (1, 0), (100, 0), (1001, 1000), (20000, 21000)):
             line = "take %d sum %d numbers %d" % (n, n * (n - 1) // 2, seen)
             assert line in said, "%r is not said: %s" % (line, r)
         assert r.summary["accumulators"]["numbers"] == 21000, r.summary
+        r = t.ok("ops", "takebig", "-", "-", master=master)
+        assert "first 7 8 9" in r.out + r.err, r
 
 
 def case_accumulators_count_once_in_many_actions(t):

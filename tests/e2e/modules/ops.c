@@ -237,6 +237,18 @@ run_take(td_job *j, const char *parts, const char *unused)
     return 0;
 }
 
+/* More rows than anybody could read. */
+static int
+run_takebig(td_job *j, const char *unused, const char *unused2)
+{
+    td_rows r;
+
+    if (td_take(td_map(td_range(j, 7, UINT64_MAX), number), 3, &r) || r.n != 3)
+        return 1;
+    td_say(j, "first %" PRIu64 " %" PRIu64 " %" PRIu64, td_row(&r, u64, 0), td_row(&r, u64, 1), td_row(&r, u64, 2));
+    return 0;
+}
+
 /* Actions again and again on one lineage: every accumulator counts once. */
 static int
 run_again(td_job *j, const char *in, const char *out)
@@ -281,7 +293,7 @@ job(td_job *j, int argc, char **argv)
         const char *verb;
         int (*run)(td_job *, const char *, const char *);
     } verbs[] = { { "chain", run_chain }, { "group", run_group }, { "reduce", run_reduce }, { "reals", run_reals },
-                  { "from", run_from }, { "union", run_union }, { "take", run_take }, { "again", run_again },
+                  { "from", run_from }, { "union", run_union }, { "take", run_take }, { "takebig", run_takebig }, { "again", run_again },
                   { "conf", run_conf }, { "sortkey", run_sortkey } };
 
     for (size_t i = 0; argc == 4 && i < sizeof verbs / sizeof verbs[0]; i++)
