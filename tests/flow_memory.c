@@ -1,4 +1,5 @@
-/* flow_memory -- a filter that drops nearly all of what does not lie in the source must not keep it. */
+/* flow_memory -- who holds what: a filter that drops nearly all of what does not lie in the source must not keep it, a
+ * merge leaves room for what collects its rows. */
 #include "flow.h"
 
 #include <stdio.h>
@@ -68,7 +69,46 @@ dropped_strings(void)
     rig_fini(&r);
 }
 
+/* Many map outputs are merged into a task that sorts, or combines, what it reads. */
+static td_str
+scattered(td_task *t, td_u64 k)
+{
+    char *p = td_tmp(t, 100);
+    int n = snprintf(p, 100, "%0*llu", 20 + (int)(k % 60), (unsigned long long)(k * 7919 % 6000));
+
+    return (td_str){ p, (size_t)n };
+}
+TD_MAP(scattered, u64, str);
+
+static int
+shuffle_again(td_job *j, int argc, char **argv)
+{
+    td_ds *d = td_map(td_range(j, 0, 30000, .partitions = 150), scattered);
+    uint64_t sorts, distinct, both;
+
+    if (td_count(td_sort(td_distinct(d, .partitions = 2), .partitions = 2), &distinct)
+        || td_count(td_sort(td_sort(d, .partitions = 2), .partitions = 2), &sorts)
+        || td_count(td_distinct(td_sort(d, .partitions = 2), .partitions = 2), &both))
+        return 1;
+    EQ_U64(sorts, 30000);
+    EQ_U64(both, distinct);
+    return 0;
+}
+
+static void
+merge_leaves_room(void)
+{
+    for (uint64_t budget = 200 << 10; budget <= 1600 << 10; budget *= 2) {
+        struct rig r = { .budget = budget };
+
+        EQ_U64(rig_run(&r, shuffle_again, NULL), 0);
+        CU_ASSERT(r.peak <= budget);
+        rig_fini(&r);
+    }
+}
+
 const struct unit_test flow_memory_tests[] = {
     { "chain.dropped_strings_are_not_kept", dropped_strings },
+    { "merge.leaves_room_behind_it", merge_leaves_room },
     UNIT_END,
 };

@@ -497,6 +497,29 @@ tight_budgets_make_passes(void)
     trial_fini(&t);
 }
 
+/* A set takes no more than it may of a budget that others need as well. */
+static void
+part_of_a_budget(void)
+{
+    struct spills spills = { .fail_at = -1 };
+    struct trial t = { .key = BLOCK_U64, .val = BLOCK_U64, .inputs = 60, .rows = 20000, .domain = 500 };
+    struct budget b = { .limit = 64 << 20 };
+    struct merge_set_opts o = { .merge = opts_of(&t), .budget = &b, .most = 512 << 10, .spill_open = spill_open,
+                                .arg = &spills };
+    struct merge_set *s = NULL;
+    struct merge *m = NULL;
+
+    trial_init(&t, 4);
+    NO_ERR(merge_set_new(&o, &s));
+    NO_ERR(add_all(&t, s));
+    NO_ERR(merge_set_open(s, &m));
+    CU_ASSERT(b.peak <= o.most && spills.opened > 0);
+    check_stream(&t, m, 0, t.rows);
+    merge_set_free(s);
+    EQ_U64(b.held, 0);
+    trial_fini(&t);
+}
+
 static void
 too_little_for_anything(void)
 {
@@ -565,6 +588,7 @@ main(int argc, char **argv)
         { "merge.fan_in_is_at_least_two", fan_in_is_at_least_two },
         { "set.gives_the_same_under_any_budget", sets_give_the_same_under_any_budget },
         { "set.tight_budgets_make_passes", tight_budgets_make_passes },
+        { "set.part_of_a_budget", part_of_a_budget },
         { "set.too_little_for_anything", too_little_for_anything },
         { "set.spill_errors_come_through", spill_errors_come_through },
         UNIT_END,

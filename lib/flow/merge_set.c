@@ -23,6 +23,7 @@ struct merge_set {
     struct member member[MERGE_FAN];
     uint32_t n;
     size_t fixed; /* taken for the merge itself and for the writer of passes */
+    uint64_t held; /* by members */
     uint32_t block_bytes; /* of spilled runs: a small budget gets smaller blocks, so that several can be open */
     uint64_t spilled;
     struct merge *merge;
@@ -36,6 +37,7 @@ drop(struct merge_set *s, struct member *m)
     file_close(&m->fd);
     if (s->opts.budget)
         budget_give(s->opts.budget, m->need);
+    s->held -= m->need;
     *m = (struct member){ .fd = -1 };
 }
 
@@ -54,7 +56,9 @@ merge_set_new(const struct merge_set_opts *opts, struct merge_set **ret)
     if (!s)
         abort();
     s->opts = *opts;
-    uint64_t share = opts->budget ? budget_left(opts->budget) / SHARES : BLOCK_BYTES;
+    if (opts->budget && (!s->opts.most || s->opts.most > budget_left(opts->budget)))
+        s->opts.most = budget_left(opts->budget);
+    uint64_t share = opts->budget ? s->opts.most / SHARES : BLOCK_BYTES;
     s->block_bytes = share < BLOCK_MIN ? BLOCK_MIN : share < BLOCK_BYTES ? (uint32_t)share : BLOCK_BYTES;
     *ret = s;
     return NULL;
@@ -125,6 +129,12 @@ force(struct merge_set *s, size_t need, size_t *ret_taken)
     return NULL;
 }
 
+static bool
+may_hold(struct merge_set *s, size_t need)
+{
+    return !s->opts.budget || (s->fixed + s->held + need <= s->opts.most && budget_take(s->opts.budget, need));
+}
+
 /* Merges the last members, those of the lowest level (of the two lowest, if that has only one), into one. */
 static struct err *
 pass(struct merge_set *s)
@@ -148,6 +158,7 @@ pass(struct merge_set *s)
         s->spilled += info.file_bytes;
         m.level = level + 1;
         e = force(s, merge_input_need(m.cursor), &m.need);
+        s->held += m.need;
     }
     if (e)
         drop(s, &m);
@@ -168,13 +179,17 @@ take(struct merge_set *s, struct member *m)
         TRY(force(s, merge_need() + block_writer_need(&o), &s->fixed));
     }
     for (;;) {
-        if (s->n < MERGE_FAN && (!s->opts.budget || budget_take(s->opts.budget, need)))
+        if (s->n < MERGE_FAN && may_hold(s, need))
             break;
-        if (s->n < 2)
-            return force(s, need, &m->need);
+        if (s->n < 2) {
+            TRY(force(s, need, &m->need));
+            s->held += m->need;
+            return NULL;
+        }
         TRY(pass(s));
     }
     m->need = s->opts.budget ? need : 0;
+    s->held += m->need;
     return NULL;
 }
 

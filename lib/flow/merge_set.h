@@ -26,6 +26,7 @@ struct merge_set_opts {
     const struct block_codec *codec;         /* of spilled runs, NULL: none */
     const struct block_codec *const *codecs; /* for reading them, NULL-terminated, or NULL */
     struct budget *budget;                   /* NULL: no limit */
+    uint64_t most;                           /* of the budget for this set, if two runs can do with it; 0: all of it */
     struct err *(*spill_open)(void *arg, int *ret_fd); /* an empty file for reading and writing, then the set's */
     void *arg;
 };

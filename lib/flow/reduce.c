@@ -213,6 +213,8 @@ flow__source_shuffle(struct flow_run *r, const struct plan_branch *b)
     struct merge_set_opts opts = { .merge = { d.schema, n->op == PLAN_SORT, n->descending, n->op == PLAN_SORT },
                                    .bound = n->op == PLAN_SORT ? &bound : NULL, .codecs = r->w->codecs,
                                    .budget = r->budget, .spill_open = spill_open, .arg = r };
+    if (r->task->stage->sink == PLAN_SINK_SHUFFLE)
+        opts.most = budget_left(r->budget) / 2; /* what is behind the chain collects rows, too */
     TRY(merge_set_new(&opts, &set));
     struct err *e = r->w->open_runs(r->w->arg, b, r->task->partition - b->first, &opts.merge, set, &bound);
     if (!e)
