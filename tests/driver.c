@@ -1,5 +1,6 @@
 /* A driver and executors that the test plays: what it tells them, what it believes, what it refuses.  The job is
  * range -> distinct -> count: maps and reduces. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -507,6 +508,37 @@ damaged(void)
     }
 }
 
+/* A sum of doubles is the same in whatever order the attempts ended. */
+static double
+sum_of(const double *x, unsigned n, unsigned order)
+{
+    double left[4];
+    struct accs m = { 0 };
+
+    memcpy(left, x, n * sizeof *x);
+    for (; n; order /= n--) {
+        struct flow_delta d = { 0, 3, TD_A_FSUM, { .f = left[order % n] } };
+
+        left[order % n] = left[n - 1];
+        driver__accs_add(&m, &d);
+    }
+    double sum = driver__accs_total(&m, 3, TD_A_FSUM).f;
+    driver__accs_fini(&m);
+    return sum;
+}
+
+static void
+sums_in_any_order(void)
+{
+    static const double a[4] = { 1e16, 1, 1, -1e16 }, b[4] = { 0.1, 0.7, 1e-17, 3e5 }, c[4] = { 1, INFINITY, 2, -1e308 };
+
+    for (unsigned order = 0; order < 24; order++) {
+        CU_ASSERT(sum_of(a, 4, order) == 2);
+        CU_ASSERT(sum_of(b, 4, order) == 300000.8);
+        CU_ASSERT(sum_of(c, 4, order) == INFINITY);
+    }
+}
+
 static const struct unit_test tests[] = {
     { "driver.strangers", strangers },
     { "driver.whole_job", whole_job },
@@ -516,6 +548,7 @@ static const struct unit_test tests[] = {
     { "driver.node_lost", node_lost },
     { "driver.old_complaint", old_complaint },
     { "driver.damaged", damaged },
+    { "accs.sums_in_any_order", sums_in_any_order },
     UNIT_END
 };
 

@@ -48,6 +48,18 @@ node_partition(const struct stage *s, uint32_t node, uint32_t partition)
     return partition - b->first;
 }
 
+/* Attempts end in any order, and a total must not depend on it: what each addition rounds away is kept beside the sum
+ * (Neumaier), and the sum of both is rounded once. */
+static void
+add_double(double *sum, double *lost, double x)
+{
+    double s = *sum + x;
+
+    if (isfinite(s))
+        *lost += fabs(*sum) >= fabs(x) ? (*sum - s) + x : (x - s) + *sum;
+    *sum = s;
+}
+
 void
 driver__accs_add(struct accs *m, const struct flow_delta *d)
 {
@@ -64,9 +76,13 @@ driver__accs_add(struct accs *m, const struct flow_delta *d)
         }
         m->v[m->n].item = d->item;
         m->v[m->n].op = d->op;
+        m->v[m->n].lost = 0;
         m->v[m->n++].v = flow_delta_zero(d->op);
     }
-    flow_delta_merge(m->v[k].op, &m->v[k].v, d->v);
+    if (m->v[k].op == TD_A_FSUM)
+        add_double(&m->v[k].v.f, &m->v[k].lost, d->v.f);
+    else
+        flow_delta_merge(m->v[k].op, &m->v[k].v, d->v);
 }
 
 void
@@ -92,7 +108,7 @@ driver__accs_total(const struct accs *m, uint32_t item, uint32_t op)
 {
     for (uint32_t i = 0; i < m->n; i++)
         if (m->v[i].item == item)
-            return m->v[i].v;
+            return op == TD_A_FSUM ? (td_slot_){ .f = m->v[i].v.f + m->v[i].lost } : m->v[i].v;
     return flow_delta_zero(op);
 }
 

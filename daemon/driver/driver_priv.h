@@ -44,7 +44,11 @@ struct stage {
 
 /* Merged accumulators: a value per item, and which (node, partition) is in it. */
 struct accs {
-    struct { uint32_t item, op; td_slot_ v; } *v;
+    struct {
+        uint32_t item, op;
+        td_slot_ v;
+        double lost; /* of a sum of doubles: what rounding took from v */
+    } *v;
     uint32_t n, cap;
     struct { uint32_t node, partition; } *seen; /* open addressing, node + 1; 0 is free */
     uint64_t n_seen, cap_seen;
