@@ -1053,6 +1053,7 @@ typedef struct td_plugin {
 #endif
 #define TD_MAGIC_ { 'T', 'A', 'S', 'K', 'D', '\r', '\n', 26 }
 #define TD_PLUGIN(NAME, VERSION, MAIN)                                                               \
+    TD_SIG_(MAIN, int, td_job *, int, char **);                                                        \
     static const td_note_ td_note_of_ __attribute__((used, aligned(4), section(".note.taskd"))) = {      \
         6, 16, 1, "taskd", TD_ABI_MAJOR << 16 | TD_ABI_MINOR, TD_ISA_, TD_ASAN_ | TD_LANG_, sizeof(td_plugin) }; \
     TD_C_ __attribute__((visibility("default"))) const td_plugin td_plugin_v1;                          \

@@ -107,6 +107,8 @@ while IFS='	' read -r c opts; do
 done <"$tmp/compilers"
 
 # Wrong prototypes show the right one.
+printf '#include <taskd.h>\nstatic void job(td_job *j) {}\nTD_PLUGIN("x", "1.0", job);\n' >"$tmp/x.c" &&
+    refused 'wrong job' 'job: expected int job(td_job *, int, char **)'
 module 'static int words(td_task *t, td_str line, td_out_str_i64 *out) { return 0; }
 TD_FLAT_MAP(words, str, str_i64);
 ' '' && refused 'wrong result' 'words: expected void words(td_task *, td_str, td_out_str_i64 *)'
