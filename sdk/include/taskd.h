@@ -546,11 +546,10 @@ TD_INLINE_ bool td_stop(const td_task *t) { return __atomic_load_n(&t->stop, __A
 /* n bytes, aligned to 16, valid until your function returns.  Never NULL: over the memory limit the attempt ends. */
 TD_INLINE_ void *td_tmp(td_task *t, size_t n)
 {
-    n = (n + 15) & ~(size_t)15;
-    if ((size_t)(t->tmp_end - t->tmp) < n)
+    if ((size_t)(t->tmp_end - t->tmp) <= n)
         return t->h->alloc(t, n, 0);
     char *p = t->tmp;
-    t->tmp += n;
+    t->tmp += (n + 15) & ~(size_t)15; /* all that is left is a multiple of 16, too */
     return p;
 }
 /* n bytes, zeroed, aligned to 16, valid until the attempt ends (in a broadcast's build: as long as what it builds). */

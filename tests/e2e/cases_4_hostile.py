@@ -114,6 +114,10 @@ def case_td_alloc_eater(t):
     misdeed(t, "alloc", ["td_alloc of", "memory"], opts=["--executor-memory", "256m"])
 
 
+def case_td_tmp_of_a_negative_size(t):
+    misdeed(t, "tmp", ["td_tmp of 18446744073709551615 bytes"])
+
+
 def case_limit_is_charged_to_its_task_alone(t):
     """A runner that ends after its answer takes no other task's attempt with it."""
     rows, _ = poisoned(t)

@@ -48,6 +48,8 @@ static td_str
 shout(td_task *t, td_str s)
 {
     char *p = td_tmp(t, s.n);
+
+    CU_ASSERT(p != NULL && td_alloc(t, s.n) != NULL);
     td_str r = { p, s.n };
 
     for (size_t i = 0; i < s.n; i++)

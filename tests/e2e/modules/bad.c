@@ -99,6 +99,8 @@ misbehave(td_task *t, const char *how)
         spin();
     else if (!strcmp(how, "memory"))
         eat();
+    else if (!strcmp(how, "tmp"))
+        memset(td_tmp(t, (size_t)-1), 1, 100);
     else if (!strcmp(how, "alloc"))
         for (;;)
             memset(td_alloc(t, 1 << 20), 1, 1 << 20);
