@@ -196,6 +196,15 @@ codec_of(const struct flow_run *r, const char *name)
     return NULL;
 }
 
+/* Of reading what is to be there already: no further attempt will find another file. */
+static struct err *
+of_input(struct err *e)
+{
+    if (e && e->code == ERR_CORRUPT)
+        e->code = ERR_INPUT;
+    return e;
+}
+
 static struct err *
 one_piece(struct text *t)
 {
@@ -211,8 +220,7 @@ one_piece(struct text *t)
     struct err *e = read_piece(t);
     if (t->stream) {
         t->codec->close(t->stream);
-        if (e && e->code == ERR_CORRUPT)
-            e->code = ERR_INPUT; /* no further attempt will find another file */
+        e = of_input(e);
     }
     return e;
 }
@@ -272,9 +280,10 @@ read_run(struct flow_run *r, struct block_run *run, const struct plan_node *n, u
     struct err *e;
 
     if (s.key != n->out.key || s.val != n->out.val)
-        return err_new(ERR_INPUT, "%s:%u: \"%s\" holds rows of another type", n->file, n->line, n->path);
+        return err_new(ERR_INPUT, "%s:%u: \"%s\" holds %s, the dataset is of %s", n->file, n->line, r->file_name,
+                       plan_schema_name((struct plan_schema){ s.key, s.val }), plan_schema_name(n->out));
     TRY(block_cursor_open(run, 0, block_run_count(run), &c));
-    while (!(e = block_cursor_next(c, &cols)) && cols.n)
+    while (!(e = of_input(block_cursor_next(c, &cols))) && cols.n)
         if ((e = push_cols(r, &cols, s, first)))
             break;
     block_cursor_close(c);
@@ -297,7 +306,7 @@ flow__source_blocks(struct flow_run *r, const struct plan_branch *b)
             return NULL;
         r->file = i;
         r->file_name = in.name;
-        struct err *e = block_run_open(in.fd, in.name, r->w->codecs, &run);
+        struct err *e = of_input(block_run_open(in.fd, in.name, r->w->codecs, &run));
         if (!e) {
             r->res->in_bytes += in.file_size;
             e = read_run(r, run, n, &first);

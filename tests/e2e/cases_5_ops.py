@@ -120,6 +120,20 @@ def case_union_of_all_sources(t):
         assert sorted(got[len(rows):]) == sorted(rows), tag
 
 
+def case_damaged_block_files(t):
+    t.file("in", "one\ntwo\n")
+    os.mkdir(t.path("d"))
+    t.ok("ops", "union", "in", "d")
+    name = "d/blocks/part-00000.blocks"
+    with open(t.path(name), "rb") as f:
+        good = f.read()
+    for what, data in (("not a whole file", b""), ("not a whole file", good[:-1]), ("there is no block here", b"\xff" + good[1:])):
+        t.file(name, data)
+        r = t.fails(1, [name, what], "ops", "blocks", "d/blocks", "out")
+        assert r.summary["failed_attempts"] == 1, "it will not become better: %s" % r.summary
+        t.no_output("out")
+
+
 def case_take_runs_few_partitions(t):
     for master in MASTERS:
         r = t.ok("ops", "take", "100", "-", master=master)

@@ -237,6 +237,12 @@ run_take(td_job *j, const char *parts, const char *unused)
     return 0;
 }
 
+static int
+run_blocks(td_job *j, const char *in, const char *out)
+{
+    return td_save_text(td_block_files(j, u64, in), out);
+}
+
 /* More rows than anybody could read. */
 static int
 run_takebig(td_job *j, const char *unused, const char *unused2)
@@ -293,7 +299,7 @@ job(td_job *j, int argc, char **argv)
         const char *verb;
         int (*run)(td_job *, const char *, const char *);
     } verbs[] = { { "chain", run_chain }, { "group", run_group }, { "reduce", run_reduce }, { "reals", run_reals },
-                  { "from", run_from }, { "union", run_union }, { "take", run_take }, { "takebig", run_takebig }, { "again", run_again },
+                  { "from", run_from }, { "union", run_union }, { "take", run_take }, { "takebig", run_takebig }, { "blocks", run_blocks }, { "again", run_again },
                   { "conf", run_conf }, { "sortkey", run_sortkey } };
 
     for (size_t i = 0; argc == 4 && i < sizeof verbs / sizeof verbs[0]; i++)
