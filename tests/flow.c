@@ -6,7 +6,7 @@
 int
 main(int argc, char **argv)
 {
-    static const struct unit_test *const parts[] = { flow_text_tests, flow_chain_tests, flow_memory_tests,
+    static const struct unit_test *const parts[] = { flow_text_tests, flow_chain_tests, flow_memory_tests, flow_take_tests,
                                                      flow_fold_tests, flow_sort_tests, flow_sink_tests,
                                                      flow_broadcast_tests };
     struct unit_test all[256];

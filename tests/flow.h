@@ -83,6 +83,6 @@ uint64_t rig_random(uint64_t *state);
 /* The stream codec "files.x": every byte is xored with 0x55, at most 7 come at a time. */
 extern const struct stream_codec rig_codec;
 
-extern const struct unit_test flow_text_tests[], flow_chain_tests[], flow_memory_tests[], flow_fold_tests[],
+extern const struct unit_test flow_text_tests[], flow_chain_tests[], flow_memory_tests[], flow_take_tests[], flow_fold_tests[],
     flow_sort_tests[], flow_sink_tests[], flow_broadcast_tests[];
 #endif
