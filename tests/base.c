@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/quote.h"
 #include "base/scan.h"
 #include "unit.h"
 
@@ -197,11 +198,31 @@ clock_formats(void)
     CU_ASSERT(a && b >= a);
 }
 
+static void
+quote_texts(void)
+{
+    char s[40];
+
+    quote_text("a POISON b", 10, 0, s, sizeof s);
+    EQ_STR(s, "\"a POISON b\"");
+    quote_text("\t\"\\\n\r\0\x1b\x7f", 8, 1, s, sizeof s);
+    EQ_STR(s, "\"\\t\\\"\\\\\\n\\r\\x00\\x1b\\x7f\"...");
+    quote_text("gr\xc3\xbc\xc3\x9f \xc3(\xff\xed\xa0\x80", 13, 0, s, sizeof s);
+    EQ_STR(s, "\"gr\xc3\xbc\xc3\x9f \\xc3(\\xff\\xed\\xa0\\x80\"");
+    quote_text("\xc2\x9b", 2, 0, s, sizeof s); /* a terminal's escape in one character */
+    EQ_STR(s, "\"\\xc2\\x9b\"");
+    quote_text("0123456789abcdefghijklmnopqrstuvwxyz0123456789", 46, 0, s, sizeof s);
+    CU_ASSERT(strlen(s) < sizeof s && !strcmp(s + strlen(s) - 4, "\"..."));
+    quote_text("", 0, 0, s, sizeof s);
+    EQ_STR(s, "\"\"");
+}
+
 static const struct unit_test tests[] = {
     { "err.chain_keeps_code_and_order", err_chain_keeps_code_and_order },
     { "arena.grows_and_resets", arena_grows_and_resets },
     { "buf.numbers_round_trip", buf_numbers_round_trip },
     { "buf.json_escapes", buf_json_escapes },
+    { "quote.texts", quote_texts },
     { "hash.is_one_function", hash_is_one_function },
     { "scan.finds_each_place", scan_finds_each_place },
     { "file.tree_is_made_and_removed", file_tree_is_made_and_removed },

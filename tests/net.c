@@ -306,7 +306,6 @@ static const struct unit_test tests[] = {
     { "ring.stream", ring_stream },
     { "ring.flood", ring_flood },
     { "recorder.bounded", recorder_bounded },
-    { "recorder.texts", recorder_texts },
     UNIT_END
 };
 

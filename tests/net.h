@@ -11,7 +11,6 @@ void ring_ping_pong(void);
 void ring_stream(void);
 void ring_flood(void);
 void recorder_bounded(void);
-void recorder_texts(void);
 void frame_sizes(void);
 void frame_descriptors(void);
 void frame_malformed(void);

@@ -428,24 +428,6 @@ recorder_bounded(void)
     EQ_U64(out.end.npcs, RECORDER_PCS);
     EQ_U64(out.rec.first_n, RECORDER_FIRST);
     EQ_U64(out.rec.known, 0);
+    EQ_U64(out.rec.kind, RECORDER_STR);
     EQ_U64(out.rec.cut, 1);
-}
-
-void
-recorder_texts(void)
-{
-    char s[40];
-
-    recorder_text("a POISON b", 10, 0, s, sizeof s);
-    EQ_STR(s, "\"a POISON b\"");
-    recorder_text("\t\"\\\n\r\0\x1b\x7f", 8, 1, s, sizeof s);
-    EQ_STR(s, "\"\\t\\\"\\\\\\n\\r\\x00\\x1b\\x7f\"...");
-    recorder_text("gr\xc3\xbc\xc3\x9f \xc3(\xff\xed\xa0\x80", 13, 0, s, sizeof s);
-    EQ_STR(s, "\"gr\xc3\xbc\xc3\x9f \\xc3(\\xff\\xed\\xa0\\x80\"");
-    recorder_text("\xc2\x9b", 2, 0, s, sizeof s); /* a terminal's escape in one character */
-    EQ_STR(s, "\"\\xc2\\x9b\"");
-    recorder_text("0123456789abcdefghijklmnopqrstuvwxyz0123456789", 46, 0, s, sizeof s);
-    CU_ASSERT(strlen(s) < sizeof s && !strcmp(s + strlen(s) - 4, "\"..."));
-    recorder_text("", 0, 0, s, sizeof s);
-    EQ_STR(s, "\"\"");
 }

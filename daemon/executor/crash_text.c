@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include "base/buf.h"
+#include "base/quote.h"
 #include "executor/crash_priv.h"
 
 enum { SHOWN_MAX = 3, PLACES_MAX = 64, STACK_NEAR = 1 << 20 };
@@ -125,6 +126,27 @@ put_where(struct buf *b, const struct crash_facts *f, const char *names)
     return source;
 }
 
+/* The first bytes of the record in hand, or the number that it is. */
+static void
+put_first(struct buf *b, const struct recorder *r)
+{
+    char s[RECORDER_FIRST * 4 + 8];
+    uint64_t u;
+    double f;
+
+    memcpy(&u, r->rec.first, sizeof u);
+    memcpy(&f, r->rec.first, sizeof f);
+    switch ((enum recorder_value)r->rec.kind) {
+    case RECORDER_STR:
+        quote_text(r->rec.first, r->rec.first_n, (int)r->rec.cut, s, sizeof s);
+        buf_printf(b, "%s", s);
+        break;
+    case RECORDER_U64: buf_printf(b, "%llu", (unsigned long long)u); break;
+    case RECORDER_I64: buf_printf(b, "%lld", (long long)u); break;
+    case RECORDER_F64: buf_printf(b, "%.17g", f);
+    }
+}
+
 static void
 put_record(struct buf *b, const struct crash_facts *f)
 {
@@ -132,19 +154,26 @@ put_record(struct buf *b, const struct crash_facts *f)
     char s[RECORDER_TEXT * 4 + 8];
 
     if (r->end.kind != RECORDER_GAVE_UP && r->end.text_n) {
-        recorder_text(r->end.text, r->end.text_n, 0, s, sizeof s);
+        quote_text(r->end.text, r->end.text_n, 0, s, sizeof s);
         buf_printf(b, ", in the build of broadcast %s", s);
     }
     if (f->what)
         buf_printf(b, ", %s", f->what);
-    if (!r->rec.known)
+    switch ((enum recorder_known)r->rec.known) {
+    case RECORDER_UNKNOWN:
         return;
-    if (f->input)
-        buf_printf(b, ", %s at byte offset %llu", f->input, (unsigned long long)r->rec.offset);
-    else
-        buf_printf(b, ", record %llu", (unsigned long long)r->rec.offset);
-    recorder_text(r->rec.first, r->rec.first_n, (int)r->rec.cut, s, sizeof s);
-    buf_printf(b, ": %s", s);
+    case RECORDER_AT:
+    case RECORDER_AT_UNPACKED:
+        buf_printf(b, ", %s at byte offset %llu%s: ", f->input ? f->input : "input", (unsigned long long)r->rec.offset,
+                   r->rec.known == RECORDER_AT_UNPACKED ? " (unpacked)" : "");
+        break;
+    case RECORDER_NUMBER:
+        buf_printf(b, ", record %llu: ", (unsigned long long)r->rec.offset);
+        break;
+    case RECORDER_KEY:
+        buf_printf(b, ", key ");
+    }
+    put_first(b, r);
 }
 
 /* ---- what happened */
@@ -160,7 +189,7 @@ put_gave_up(struct buf *b, const struct recorder *r)
 {
     char s[RECORDER_TEXT * 4 + 8];
 
-    recorder_text(r->end.text, r->end.text_n, r->end.text_n == RECORDER_TEXT, s, sizeof s);
+    quote_text(r->end.text, r->end.text_n, r->end.text_n == RECORDER_TEXT, s, sizeof s);
     buf_printf(b, "the runner gave up: %s", s);
 }
 

@@ -250,6 +250,16 @@ progress(void *arg, uint64_t records, uint64_t bytes, uint32_t op)
     r->rec->task.op = op;
 }
 
+static uint32_t
+value_kind(uint8_t kind)
+{
+    return kind == TD_K_U64 ? RECORDER_U64 : kind == TD_K_I64 ? RECORDER_I64 : kind == TD_K_F64 ? RECORDER_F64 : RECORDER_STR;
+}
+
+_Static_assert(FLOW_AT == (int)RECORDER_AT && FLOW_AT_UNPACKED == (int)RECORDER_AT_UNPACKED &&
+                  FLOW_NUMBER == (int)RECORDER_NUMBER && FLOW_KEY == (int)RECORDER_KEY,
+              "flow_known is passed on as recorder_known");
+
 static void
 record_in_hand(void *arg, struct recorder *rec)
 {
@@ -268,10 +278,11 @@ record_in_hand(void *arg, struct recorder *rec)
     rec->rec.file = s.file;
     rec->rec.offset = s.offset;
     rec->rec.row = s.row;
+    rec->rec.kind = value_kind(s.kind);
     rec->rec.first_n = s.n < RECORDER_FIRST ? (uint32_t)s.n : RECORDER_FIRST;
     rec->rec.cut = s.n > RECORDER_FIRST;
     memcpy(rec->rec.first, s.p, rec->rec.first_n);
-    rec->rec.known = 1;
+    rec->rec.known = s.known;
 }
 
 /* ---- tasks */

@@ -123,11 +123,19 @@ struct err *flow_run_task(const struct flow_world *w, const struct flow_items *i
                           struct budget *budget, struct arena *a, struct flow_result *ret) MUST_USE;
 
 /* Where the attempt in this process is: for the crash handler, so without locks and malloc. */
+enum flow_known {
+    FLOW_UNKNOWN,
+    FLOW_AT,          /* offset is the record's first byte in the task's input number file */
+    FLOW_AT_UNPACKED, /* the same, counted in what that file unpacks to */
+    FLOW_NUMBER,      /* offset is the record's number in what the partition reads, from 0 */
+    FLOW_KEY,         /* p is the key whose values are in hand */
+};
 struct flow_spot {
-    bool known;
+    enum flow_known known;
     uint32_t op, file;
     uint64_t offset, row;
-    const char *p; /* the record */
+    uint8_t kind;  /* TD_K_* of p: a TD_K_STR is n bytes of text, the others are a number of 8 bytes */
+    const char *p; /* the record; of a pair the key */
     size_t n;
 };
 void flow_where(struct flow_spot *ret);

@@ -30,6 +30,15 @@ struct flow_user {
     struct flow_user *next;  /* all of the attempt */
 };
 
+/* The key in hand while a function runs that gets the values of keys. */
+struct flow_keyed {
+    const struct flow_user *user; /* whose function that is; NULL: none runs */
+    uint8_t kind;                 /* of the keys */
+    const void *keys;
+    void *const *acc;             /* NULL: all of its rows belong to the first key; else row i to that of acc[i] */
+    const void *acc_of_first;
+};
+
 struct flow_run {
     const struct flow_world *w;
     const struct flow_items *items;
@@ -53,6 +62,8 @@ struct flow_run {
     const td_batch *head_batch;
     const char *buf;         /* the text buffer, NULL if the source has none */
     uint64_t buf_offset;     /* of buf[0] in its file */
+    bool unpacked;           /* counted in what the file unpacks to */
+    struct flow_keyed keyed;
     uint32_t file;
     const char *file_name;
 };

@@ -94,7 +94,10 @@ fold_user(struct flow_fold *f, const void *vals, uint32_t n)
     if (!n)
         return NULL;
     f->r->op = u->index;
+    f->r->keyed = (struct flow_keyed){ u, f->schema.key, f->schema.key == BLOCK_STR ? (void *)f->skey : (void *)f->key,
+                                       f->acc, f->schema.val == BLOCK_STR ? (void *)f->sval : (void *)f->val };
     u->fn->fold(&u->t, f->acc, vals, n);
+    f->r->keyed.user = NULL;
     f->r->op = outer;
     if (u->t.bad || f->r->err)
         return flow__user_err(u);

@@ -78,6 +78,8 @@ struct group {
     bool ended;         /* no more rows in this key */
     bool fresh;         /* row g->at opens the key: it need not be the same as the one before */
     struct arena key;   /* the bytes of the key, as batches go while the group is read */
+    uint64_t num;       /* the key */
+    struct block_str str;
     struct err *err;
 };
 
@@ -120,21 +122,20 @@ static struct err *
 one_group(struct group *g, td_out *out)
 {
     struct reduce *d = g->d;
-    uint64_t num;
-    struct block_str str;
-    const void *key = &num;
+    const void *key = &g->num;
 
     if (d->schema.key == BLOCK_STR) {
         const struct block_str k = ((const struct block_str *)g->rows.cols.col[0])[g->at];
 
         flow__arena_empty(&g->key);
-        str = flow__str_copy(&g->key, k.p, k.n);
-        key = &str;
+        g->str = flow__str_copy(&g->key, k.p, k.n);
+        key = &g->str;
     } else {
-        num = ((const uint64_t *)g->rows.cols.col[0])[g->at];
+        g->num = ((const uint64_t *)g->rows.cols.col[0])[g->at];
     }
     flow__user_batch(g->user);
     d->r->op = g->user->index;
+    d->r->keyed = (struct flow_keyed){ g->user, d->schema.key, key, NULL, NULL };
     g->ended = false;
     g->user->fn->group(&g->user->t, key, &g->iter, out);
     if (g->user->t.bad > 1 || d->r->err)
@@ -173,6 +174,7 @@ run_group(struct reduce *d)
         e = g.err;
     if (!e)
         e = s->finish(s);
+    r->keyed.user = NULL;
     s->free(s);
     arena_fini(&g.key);
     return e;

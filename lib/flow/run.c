@@ -101,6 +101,33 @@ flow_run_task(const struct flow_world *w, const struct flow_items *items, const 
     return e;
 }
 
+/* The value in a cell of that kind. */
+static void
+show(struct flow_spot *ret, enum flow_known known, uint8_t kind, const void *col, uint64_t row)
+{
+    const struct block_str *s = col;
+
+    ret->known = known;
+    ret->kind = kind;
+    ret->p = kind == BLOCK_STR ? s[row].p : (const char *)col + 8 * row;
+    ret->n = kind == BLOCK_STR ? s[row].n : 8;
+}
+
+/* A function that gets the values of keys runs, or one behind it that got what it made of a single key. */
+static void
+where_keyed(const struct flow_run *r, struct flow_spot *ret)
+{
+    const struct flow_keyed *k = &r->keyed;
+    uint64_t row = 0;
+
+    if (r->op != k->user->index && (k->acc || !r->task->one_record))
+        return;
+    if (k->acc)
+        row = (uint64_t)((const char *)k->acc[k->user->t.row] - (const char *)k->acc_of_first) /
+              (k->user->fn->in->key == BLOCK_STR ? sizeof(struct block_str) : 8);
+    show(ret, FLOW_KEY, k->kind, k->keys, row);
+}
+
 void
 flow_where(struct flow_spot *ret)
 {
@@ -110,26 +137,31 @@ flow_where(struct flow_spot *ret)
     if (!r)
         return;
     ret->op = r->op;
+    if (r->keyed.user) {
+        where_keyed(r, ret);
+        return;
+    }
     const td_batch *b = r->head_batch;
     struct flow_user *u = r->head_user;
     /* Exact when the first function is the one that runs, or when the batch is a single record. */
-    if (!b || !r->buf || !u || (r->op != u->index && !r->task->one_record))
+    if (!b || !u || (r->op != u->index && !r->task->one_record))
         return;
+    if (u->fn->i.flags & (TD_F_BATCH | TD_F_TEXT) && !r->task->one_record)
+        return; /* it does not say at which row it is */
     ret->row = u->t.row;
     if (b->n && ret->row < b->n) {
-        const td_str *rows = b->col[0];
+        show(ret, r->buf ? FLOW_AT : FLOW_NUMBER, u->fn->in->key, b->col[0], ret->row);
+    } else if (r->buf && b->n == 0 && r->task->one_record) { /* a text function that got one line */
+        struct block_str line = { b->text.p, b->text.n };
 
-        ret->p = rows[ret->row].p;
-        ret->n = rows[ret->row].n;
-    } else if (b->n == 0 && r->task->one_record) { /* a text function that got one line */
-        ret->p = b->text.p;
-        ret->n = b->text.n;
+        show(ret, FLOW_AT, BLOCK_STR, &line, 0);
     } else {
         return;
     }
-    if (u->fn->i.flags & (TD_F_BATCH | TD_F_TEXT) && !r->task->one_record)
-        return; /* it does not say at which row it is */
-    ret->known = true;
+    ret->offset = b->first + ret->row;
+    if (!r->buf)
+        return;
+    ret->known = r->unpacked ? FLOW_AT_UNPACKED : FLOW_AT;
     ret->file = r->file;
     ret->offset = r->buf_offset + (uint64_t)(ret->p - r->buf);
 }

@@ -212,6 +212,7 @@ one_piece(struct text *t)
     t->raw = 0;
     t->stream = NULL;
     t->r->file_name = t->in.name;
+    t->r->unpacked = t->codec != NULL;
     if (t->codec) {
         struct stream_source src = { pull_raw, t, t->in.name };
 

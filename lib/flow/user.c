@@ -2,9 +2,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/quote.h"
 #include "flow_priv.h"
 
-enum { TMP_BYTES = 64 << 10, UNDO_ROOM = 64 };
+enum { TMP_BYTES = 64 << 10, UNDO_ROOM = 64, SHOWN = 64 };
 
 static struct flow_user *
 of(td_task *t)
@@ -92,6 +93,53 @@ host_undo_full(td_task *t)
     t->undo_cap *= 2;
 }
 
+/* A value as people read it: text in quotes, the first bytes of it, or a number. */
+static void
+put_value(struct buf *b, const struct flow_spot *s)
+{
+    char text[SHOWN * 4 + 8];
+    uint64_t u;
+    double f;
+
+    if (s->kind == TD_K_STR) {
+        quote_text(s->p, s->n < SHOWN ? s->n : SHOWN, s->n > SHOWN, text, sizeof text);
+        buf_printf(b, "%s", text);
+        return;
+    }
+    memcpy(&u, s->p, sizeof u);
+    memcpy(&f, s->p, sizeof f);
+    if (s->kind == TD_K_F64)
+        buf_printf(b, "%.17g", f);
+    else if (s->kind == TD_K_I64)
+        buf_printf(b, "%lld", (long long)u);
+    else
+        buf_printf(b, "%llu", (unsigned long long)u);
+}
+
+/* Which record is in hand, worded as in the report of a crash. */
+static void
+put_spot(struct buf *b, const struct flow_run *r)
+{
+    struct flow_spot s;
+
+    flow_where(&s);
+    switch (s.known) {
+    case FLOW_UNKNOWN:
+        return;
+    case FLOW_AT:
+    case FLOW_AT_UNPACKED:
+        buf_printf(b, ", %s at byte offset %llu%s: ", base_name(r->file_name), (unsigned long long)s.offset,
+                   s.known == FLOW_AT_UNPACKED ? " (unpacked)" : "");
+        break;
+    case FLOW_NUMBER:
+        buf_printf(b, ", record %llu: ", (unsigned long long)s.offset);
+        break;
+    case FLOW_KEY:
+        buf_printf(b, ", key ");
+    }
+    put_value(b, &s);
+}
+
 static void
 host_bad(td_task *t, int fatal, const char *file, int line, const char *fmt, va_list ap)
 {
@@ -113,19 +161,13 @@ host_bad(td_task *t, int fatal, const char *file, int line, const char *fmt, va_
     if (r->err)
         return;
     struct err *e = err_newv(ERR_USER, fmt, ap);
-    struct flow_spot s;
-    flow_where(&s);
-    char rec[80] = "", at[400] = "";
-    if (s.known) {
-        size_t n = s.n < 64 ? s.n : 64;
+    struct buf at = { 0 };
 
-        for (size_t i = 0; i < n; i++)
-            rec[i] = s.p[i] >= 32 && s.p[i] < 127 ? s.p[i] : '?';
-        snprintf(at, sizeof at, ", %s at byte offset %llu: \"%s%s\"", base_name(r->file_name),
-                 (unsigned long long)s.offset, rec, s.n > n ? "..." : "");
-    }
+    put_spot(&at, r);
+    buf_put(&at, "", 1);
     r->err = err_wrap_take(e, "%s%s() failed at %s:%d, partition %u%s", fatal ? "" : "bad record: ",
-                           u->fn->i.name, base_name(file), line, r->task->partition, at);
+                           u->fn->i.name, base_name(file), line, r->task->partition, at.p);
+    buf_fini(&at);
     if (!fatal)
         err_hint(r->err, "To drop and count such records, build the dataset with .on_bad = TD_SKIP.");
 }

@@ -3,7 +3,7 @@
  *
  * The runner writes it, in signal handlers too, so there are only plain numbers and fixed arrays.
  * It survives the runner.  The executor trusts nothing of it: recorder_copy() takes one copy with
- * all counts bounded; texts are printed by recorder_text() only.
+ * all counts bounded; texts are printed by quote_text() only.
  *
  * Owner: memory B of ring.h.  Threads: the runner writes, the executor copies; a copy made while
  * the runner runs may mix two moments (good enough for a progress line).
@@ -21,6 +21,14 @@ enum recorder_kind {
     RECORDER_WHERE,   /* the executor asked where it was; pcs */
     RECORDER_GAVE_UP, /* the runner itself could not go on; text */
 };
+enum recorder_known {
+    RECORDER_UNKNOWN,     /* which record it was; the other fields mean nothing */
+    RECORDER_AT,          /* at a byte offset of a file */
+    RECORDER_AT_UNPACKED, /* at a byte offset of what a packed file holds */
+    RECORDER_NUMBER,      /* so many records were read before it */
+    RECORDER_KEY,         /* one with this key */
+};
+enum recorder_value { RECORDER_STR, RECORDER_U64, RECORDER_I64, RECORDER_F64 };
 
 struct recorder {
     /* progress: kept up to date once per batch by whoever runs the task */
@@ -46,10 +54,11 @@ struct recorder {
     } end;
     /* the record in hand when it ended, filled in by the callback of crash.h */
     struct {
-        uint32_t known;  /* 1: the fields below mean something */
+        uint32_t known;  /* enum recorder_known */
         uint32_t file;   /* index of the input among the task's */
-        uint64_t offset; /* byte offset of the record in that file */
+        uint64_t offset; /* byte offset of the record in that file, or its number */
         uint64_t row;    /* row in its batch */
+        uint32_t kind;   /* of first: enum recorder_value */
         uint32_t first_n, cut; /* bytes in first; 1: the record is longer */
         char first[RECORDER_FIRST];
     } rec;
@@ -57,8 +66,4 @@ struct recorder {
 
 /* One copy of *shared with every count bounded. */
 void recorder_copy(const volatile struct recorder *shared, struct recorder *ret);
-/* n bytes of p as text in double quotes into s of size cap (>= 8): printable ASCII and valid UTF-8
- * as they are, \n \t \" \\ and \xNN for the rest, "..." behind when it was cut.  Always
- * NUL-terminated. */
-void recorder_text(const char *p, size_t n, int cut, char *s, size_t cap);
 #endif

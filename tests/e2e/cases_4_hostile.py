@@ -1,4 +1,5 @@
 """Bad code: only its attempt dies, its neighbours are unharmed, and the message says where and at which record."""
+import gzip
 import os
 import re
 
@@ -36,6 +37,35 @@ def case_crash_names_its_line_and_record(t):
         assert int(found.group(1)) == offset * PARTS // sum(len(x) + 1 for x in rows), r
         assert r.summary["failed_attempts"] == 4, r.summary
         t.no_output("out%d" % i)
+
+
+def case_record_is_named_wherever_it_is(t):
+    """Plain and packed, each shape of function, in the first, second and third stage: by offset, number or key."""
+    rows, offset = poisoned(t)
+    with gzip.open(t.path("packed.gz"), "wb") as f:
+        f.write(b"\n".join(rows) + b"\n")
+    plain = 'input.txt at byte offset %d: "a POISON b' % offset
+    packed = 'packed.gz at byte offset %d (unpacked): "a POISON b' % offset
+    numbered = r'record \d+: "a POISON b"'
+    for how, name, function, want in (
+        ("record", "input.txt", "record", re.escape(plain + '"')), ("record", "packed.gz", "record", re.escape(packed + '"')),
+        ("batch", "input.txt", "batch", re.escape(plain + '"')), ("batch", "packed.gz", "batch", re.escape(packed + '"')),
+        ("text", "input.txt", "text", re.escape(plain + '\\n"')), ("text", "packed.gz", "text", re.escape(packed + '\\n"')),
+        ("sorted", "input.txt", "record", r'record 0: "a POISON b"'), ("counted", "packed.gz", "pair", numbered),
+        ("third", "input.txt", "pair", r'record 0: "a POISON b"'), ("number", "input.txt", "number", "record 0: -10"),
+        ("group", "input.txt", "group", "key -10"), ("behind-group", "input.txt", "record", "key -10"),
+        ("reduce", "twice", "add", r'key "line \d{6}"'),
+    ):
+        if name == "twice":
+            t.file("twice/a", b"\n".join(rows + rows) + b"\n")
+            t.file("twice/b", b"\n".join(rows + rows) + b"\n")
+        for what in ("crash", "fail"):
+            r = t.fails(1, "", "where", how, what, name, "out", conf=["taskd.task.maxFailures=2"])
+            said = (r"signal 11 in check\(\) at where\.c:\d+ \(where\.so\+0x[0-9a-f]+\)" if what == "crash" else
+                    r"%s\(\) failed at where\.c:\d+" % function)
+            want_all = said + r", partition \d+, " + want + ("$" if what == "crash" else ": on purpose$")
+            assert re.search(want_all, r.err, re.M), "%s %s: no %s in %s" % (how, what, want_all, r)
+            t.no_output("out")
 
 
 def misdeed(t, how, words, status=1, opts=(), conf=(), timeout=60):

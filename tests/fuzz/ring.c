@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/quote.h"
 #include "net/recorder.h"
 #include "net/ring.h"
 #include "net/ring_priv.h"
@@ -34,7 +35,7 @@ look(struct ring *r)
     recorder_copy(ring_recorder(r), &rec);
     if (rec.end.npcs > RECORDER_PCS || rec.rec.first_n > RECORDER_FIRST || rec.end.kind > RECORDER_GAVE_UP)
         abort();
-    recorder_text(rec.rec.first, rec.rec.first_n, (int)rec.rec.cut, text, sizeof text);
+    quote_text(rec.rec.first, rec.rec.first_n, (int)rec.rec.cut, text, sizeof text);
     if (strlen(text) >= sizeof text)
         abort();
 }
