@@ -101,6 +101,8 @@ struct block_run_info {
 MUST_USE struct err *block_writer_close(struct block_writer **take, struct block_run_info *ret);
 /* Frees without a footer: the file is not a run.  NULL is allowed. */
 void block_writer_abandon(struct block_writer **take);
+/* Bytes of the file so far, those of sealed blocks. */
+uint64_t block_writer_bytes(const struct block_writer *w);
 /* Bytes of memory in use. */
 size_t block_writer_held(const struct block_writer *w);
 /* Bytes a writer with these options will hold at most, as long as no record is larger than a block. */

@@ -209,6 +209,12 @@ block_writer_abandon(struct block_writer **take)
     free(w);
 }
 
+uint64_t
+block_writer_bytes(const struct block_writer *w)
+{
+    return w->info.file_bytes;
+}
+
 size_t
 block_writer_held(const struct block_writer *w)
 {

@@ -52,6 +52,7 @@ struct sorter {
     struct flow_spills spills;
     struct flow_output out;
     uint32_t runs; /* of a sort's output that are complete */
+    uint64_t spilled; /* bytes of them */
 };
 
 static struct err *
@@ -362,6 +363,18 @@ merged_to_output(void *arg, const struct block_cols *rows, const uint8_t *same)
     return flow__output_put(arg, rows, NULL);
 }
 
+/* Another run follows, so this one was written for want of memory. */
+static struct err *
+end_run(struct sorter *s)
+{
+    TRY(block_partition(s->out.w, ++s->runs));
+    uint64_t now = block_writer_bytes(s->out.w);
+
+    s->r->res->spill_bytes += now - s->spilled;
+    s->spilled = now;
+    return NULL;
+}
+
 /* A sort's runs lie one after the other in the output, each as a "partition" of it: the reducers merge them together
  * with those of the other maps, so nothing is written twice. */
 static struct err *
@@ -370,7 +383,7 @@ append_run(struct sorter *s)
     if (!s->out.w)
         TRY(flow__output_open(s->r, s->schema, 0, true, &s->out));
     else
-        TRY(block_partition(s->out.w, ++s->runs));
+        TRY(end_run(s));
     return emit(s, to_output, &s->out);
 }
 
@@ -411,11 +424,8 @@ spill(struct sorter *s)
 {
     struct block_writer *w;
 
-    if (s->by_key) {
-        s->r->res->spill_bytes += s->texts.bytes + s->n * s->row_bytes;
+    if (s->by_key)
         return append_run(s);
-    }
-
     TRY(flow__spill_begin(&s->spills, &w));
     struct err *e = emit(s, to_spill, w);
     if (e) {

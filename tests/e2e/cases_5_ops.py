@@ -217,3 +217,6 @@ def case_spilling_sort_of_100_mb(t):
                     h.update(f.read())
         assert h.hexdigest() == want, "%s %s: other bytes than sort(1)" % (master, memory)
         assert res.summary["spill_bytes"] > size / 2, res.summary
+        # Its runs are its map output: what is spilled beyond that was written again by a merge in passes.
+        again = res.summary["spill_bytes"] - res.summary["shuffle_write_bytes"]
+        assert again < 0 if memory == "64m" else again < size, res.summary
