@@ -219,31 +219,19 @@ registered(void)
     NO_ERR(file_remove_tree(dir));
 }
 
-static pid_t
-zygote_pid(void)
-{
-    char path[64], s[64] = "";
-
-    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
-    int fd = open(path, O_RDONLY);
-    CU_ASSERT(fd >= 0 && read(fd, s, sizeof s - 1) > 0);
-    close(fd);
-    return atoi(s) > 0 ? atoi(s) : (pid_t)0x7fffffff; /* never 0: that would be all of us */
-}
-
 static void
 zygote_killed(void)
 {
     struct world w;
 
     world_open(&w);
-    kill(zygote_pid(), SIGTERM); /* no effect */
+    kill(zygote_pid(w.z), SIGTERM); /* no effect */
     NO_ERR(runners_spawn(w.rs, 0, 0));
     CU_ASSERT(runners_launch(w.rs, 0, STUB_ECHO, "x", 1));
     runners_kick(w.rs, 0);
     run_until(&w, 1, 0);
     EQ_U64(w.answers, 1);
-    kill(zygote_pid(), SIGKILL);
+    kill(zygote_pid(w.z), SIGKILL);
     run_until(&w, 0, 0);
     EQ_U64(w.lost, 1);
     IS_ERR(runners_spawn(w.rs, 1, 0), ERR_LOST, "is gone");

@@ -84,6 +84,12 @@ zygote_unregister(struct zygote *z, const char *path)
     return zygote__say(z, SPAWN_UNREGISTER, 0, path, strlen(path), NULL, 0);
 }
 
+pid_t
+zygote_pid(const struct zygote *z)
+{
+    return z->pid;
+}
+
 void
 zygote_stop(struct zygote *z)
 {

@@ -38,13 +38,12 @@ pss(int pid)
 void
 submit__sample(struct submit *s)
 {
-    int pids[1026];
-    uint64_t sum = pss((int)getpid());
-    unsigned n = s->how->pids(s, pids, 1025);
+    int pids[1026], own[] = { (int)getpid(), zygote_pid(s->zygote), driver_main_pid(s->driver) };
+    uint64_t sum = 0;
+    unsigned n = s->how->pids(s, pids, 1026);
 
-    pids[n] = driver_main_pid(s->driver);
-    n += pids[n] != 0;
-
+    for (unsigned i = 0; i < sizeof own / sizeof *own; i++)
+        sum += own[i] ? pss(own[i]) : 0;
     for (unsigned i = 0; i < n; i++)
         sum += pss(pids[i]);
     if (sum > s->peak_memory)
