@@ -154,7 +154,7 @@ on_wait(void *arg)
         return;
     }
     submit__progress_clear(s);
-    fprintf(stderr, "%s\n", text);
+    submit__say(s, "%s\n", text);
 }
 
 static void
@@ -196,7 +196,7 @@ on_lost(void *arg, uint32_t executor, struct err *why)
 
     if (s->o.progress != SUBMIT_PROGRESS_JSON && s->o.progress != SUBMIT_PROGRESS_NONE) {
         submit__progress_clear(s);
-        fprintf(stderr, "warning: executor %u is lost: %s\n", executor, text);
+        submit__say(s, "warning: executor %u is lost: %s\n", executor, text);
     }
     s->cluster->backend->release(s->cluster->cluster, executor, text);
     free(text);
@@ -412,7 +412,7 @@ submit_cluster_main(int argc, char **argv, char **envp, const struct cluster_ops
     if (e)
         status = submit__fail(&s, e);
     else if (s.o.action != SUBMIT_RUN)
-        submit__print(s.o.action);
+        status = submit__print(&s, s.o.action);
     else
         status = submit__run(&s);
     explicit_bzero(s.secret, sizeof s.secret);

@@ -33,7 +33,7 @@ void
 submit__progress_clear(struct submit *s)
 {
     if (s->line)
-        fputs("\r\033[K", stderr);
+        submit__say(s, "\r\033[K");
     s->line = false;
 }
 
@@ -45,11 +45,11 @@ print_line(struct submit *s, bool live)
     char size[16], rate[16];
 
     driver_progress(s->driver, &p);
-    if (!p.stage)
+    if (!p.stage || !submit__heard(s, false)) /* it is not worth waiting for */
         return;
     size_text(p.bytes, size);
     size_text((uint64_t)((double)p.bytes / (sec > 0 ? sec : 1)), rate);
-    fprintf(stderr, "%s[%u/%u] %.40s: %u/%u tasks, %u running, %s read, %s/s, %.1f s%s", live ? "\r\033[K" : "",
+    submit__say(s, "%s[%u/%u] %.40s: %u/%u tasks, %u running, %s read, %s/s, %.1f s%s", live ? "\r\033[K" : "",
             p.stages_done + 1, p.stages, p.stage, p.tasks_done, p.tasks, p.running, size, rate, sec, live ? "" : "\n");
     s->line = live;
 }
@@ -116,7 +116,7 @@ tell(void *arg, enum event_id id, const void *fields)
         return;
     event_message(&b, id, fields);
     submit__progress_clear(s);
-    fprintf(stderr, "%.3f s: %.*s\n", (double)(clock_mono_ns() - s->began) / 1e9, (int)b.n, b.p);
+    submit__say(s, "%.3f s: %.*s\n", (double)(clock_mono_ns() - s->began) / 1e9, (int)b.n, b.p);
     buf_fini(&b);
 }
 
@@ -131,7 +131,8 @@ submit__events_open(struct submit *s)
         return NULL;
     }
     event_json_init(&s->json, STDERR_FILENO, origin, s->o.verbose ? EVENT_LEVEL_DEBUG : EVENT_LEVEL_INFO);
-    s->events = event_json_sink(&s->json);
+    s->events = submit__json_sink(s);
+    s->json_open = true;
     EMIT(&s->events, app_start, .name = s->o.app_name, .module = s->module.info.name, .slots = s->o.slots);
     return NULL;
 }
@@ -155,6 +156,6 @@ submit__events_close(struct submit *s)
     EMIT(&s->events, app_end, .exit_code = (uint64_t)s->status, .wall_us = (clock_mono_ns() - s->began) / 1000,
          .cpu_us = (uint64_t)(submit__cpu_s() * 1e6),
          .input_bytes = s->totals.input_bytes, .output_records = s->totals.output_records);
-    if (s->events.arg == &s->json)
+    if (s->json_open)
         event_json_fini(&s->json);
 }

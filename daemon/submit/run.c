@@ -18,13 +18,15 @@
 /* What a runner may hold besides records: code, stacks, buffers, the author's own allocations. */
 enum { RUNNER_SLACK = 64 << 20 };
 
+const int submit_stops[SUBMIT_STOPS] = { SIGINT, SIGTERM, SIGHUP };
+
 void
 submit__tell(struct submit *s, const char *what, const struct err *e)
 {
     char *text = err_text(e);
 
     submit__progress_clear(s);
-    fprintf(stderr, "%s: %s\n", what, text);
+    submit__say(s, "%s: %s\n", what, text);
     free(text);
 }
 
@@ -40,11 +42,9 @@ on_say(void *arg, int level, const char *file, uint32_t line, const char *text)
         return;
     }
     submit__progress_clear(s);
-    if (level >= TD_WARN)
-        fprintf(stderr, "%s: ", level == TD_WARN ? "warning" : "error");
-    fprintf(stderr, "%s\n", text);
+    submit__say(s, "%s%s\n", level == TD_WARN ? "warning: " : level > TD_WARN ? "error: " : "", text);
     if (s->o.verbose && file[0])
-        fprintf(stderr, "  (said at %s:%u)\n", file, line);
+        submit__say(s, "  (said at %s:%u)\n", file, line);
 }
 
 static void
@@ -73,8 +73,9 @@ on_signal(void *arg, int signo)
 {
     struct submit *s = arg;
 
+    s->stopping = true;
     submit__progress_clear(s);
-    fprintf(stderr, "%s: stopping\n", signo == SIGINT ? "interrupted" : signo == SIGHUP ? "hung up" : "terminated");
+    submit__say(s, "%s: stopping\n", signo == SIGINT ? "interrupted" : signo == SIGHUP ? "hung up" : "terminated");
     if (s->driver)
         driver_cancel(s->driver, 128 + signo);
     else
@@ -172,9 +173,9 @@ start(struct submit *s)
     TRY(scratch_make(s));
     TRY(submit__files(s));
     TRY(loop_new(&s->loop));
-    TRY(loop_signal(s->loop, SIGINT, on_signal, s));
-    TRY(loop_signal(s->loop, SIGTERM, on_signal, s));
-    TRY(loop_signal(s->loop, SIGHUP, on_signal, s));
+    for (size_t i = 0; i < SUBMIT_STOPS; i++)
+        TRY(loop_signal(s->loop, submit_stops[i], on_signal, s));
+    TRY(submit__listen(s));
     TRY(submit__events_open(s));
     if (getrandom(s->secret, sizeof s->secret, 0) != sizeof s->secret)
         return err_errno(errno, "making the application's secret");
@@ -221,8 +222,11 @@ stop(struct submit *s)
     submit__progress_stop(s);
     s->how->stop(s);
     if (s->scratch_ours) {
-        err_free(file_remove_tree(s->scratch));
-        err_free(zygote_unregister(s->zygote, s->scratch));
+        struct err *e = file_remove_tree(s->scratch);
+
+        if (!e)
+            e = zygote_unregister(s->zygote, s->scratch);
+        err_free(e); /* what is still there is the zygote's to remove */
     }
     zygote_stop(s->zygote);
     submit__events_close(s);
@@ -237,17 +241,17 @@ print_conf(const struct submit *s)
         struct conf_item it = conf_item(s->o.conf, i);
 
         if (s->o.dry_run || strcmp(it.origin, "built-in"))
-            fprintf(stderr, "  %s = %s  (%s)\n", it.name, it.value, it.origin);
+            submit__say(s, "  %s = %s  (%s)\n", it.name, it.value, it.origin);
     }
 }
 
 static void
 print_what(const struct submit *s)
 {
-    fprintf(stderr, "application %s: %s", s->o.app_name, conf_str(s->o.conf, CONF_MASTER));
+    submit__say(s, "application %s: %s", s->o.app_name, conf_str(s->o.conf, CONF_MASTER));
     if (s->o.master.kind == SUBMIT_LOCAL)
-        fprintf(stderr, ", %u runner%s", s->o.slots, s->o.slots == 1 ? "" : "s");
-    fprintf(stderr, ", module %s (sha256 %.16s...)\n", s->module.info.name, s->module.sha256_hex);
+        submit__say(s, ", %u runner%s", s->o.slots, s->o.slots == 1 ? "" : "s");
+    submit__say(s, ", module %s (sha256 %.16s...)\n", s->module.info.name, s->module.sha256_hex);
     print_conf(s);
 }
 
@@ -289,21 +293,29 @@ submit__run(struct submit *s)
     stop(s);
     if (s->summary_fd >= 0) {
         e = submit__summary(s);
-        if (e)
-            s->status = s->status ? s->status : submit__fail(s, e);
+        if (e) {
+            int status = submit__fail(s, e);
+
+            s->status = s->status ? s->status : status;
+        }
     }
+    if (s->stop_fd > 0)
+        file_close(&s->stop_fd);
     return s->status;
 }
 
-void
-submit__print(enum submit_action action)
+int
+submit__print(struct submit *s, enum submit_action action)
 {
+    struct err *e = NULL;
     struct buf b = { 0 };
 
     if (action == SUBMIT_HELP)
         submit_options_help(&b);
     else
         buf_printf(&b, "taskd %s, module ABI %d.%d\n", PACKAGE_VERSION, TD_ABI_MAJOR, TD_ABI_MINOR);
-    fwrite(b.p, 1, b.n, stdout);
+    if (fwrite(b.p, 1, b.n, stdout) != b.n || fflush(stdout) == EOF)
+        e = err_errno(errno, "writing to standard output");
     buf_fini(&b);
+    return e ? submit__fail(s, e) : 0;
 }

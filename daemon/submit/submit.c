@@ -79,7 +79,7 @@ submit_main(int argc, char **argv, char **envp)
     if (e)
         status = submit__fail(&s, e);
     else if (s.o.action == SUBMIT_HELP || s.o.action == SUBMIT_VERSION)
-        submit__print(s.o.action);
+        status = submit__print(&s, s.o.action);
     else if (submit_handover_to(&s.o))
         status = submit__fail(&s, submit_handover(submit_handover_to(&s.o), argv));
     else

@@ -47,9 +47,23 @@ struct submit {
     struct loop_timer sample;
     uint64_t peak_memory;
     int summary_fd; /* -1: none is wanted */
+    /* say.c */
+    int stop_fd;        /* readable: a signal waits that stops the job; 0: they end this process */
+    bool stopping;      /* one came */
     struct event_sink events;
     struct event_json_sink json;
+    bool json_open;
 };
+
+/* say.c: to standard error.  While nobody reads that, all wait, but for a signal that is to stop the job: then what can't
+ * be written is dropped. */
+enum { SUBMIT_STOPS = 3 };
+extern const int submit_stops[SUBMIT_STOPS]; /* signals */
+struct err *submit__listen(struct submit *s) MUST_USE; /* once they are the loop's */
+void submit__say(const struct submit *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Would a write get through; wait: from now on, or because of a signal not at all. */
+bool submit__heard(const struct submit *s, bool wait);
+struct event_sink submit__json_sink(struct submit *s);
 
 /* files.c: what goes along, for runners of this process: s->files, s->libs.  Archives are unpacked meanwhile. */
 struct err *submit__files(struct submit *s) MUST_USE;
@@ -61,7 +75,8 @@ int submit__fail(struct submit *s, struct err *e);
 /* Makes s->driver: where has host, scratch, secret, up, lost, arg; the rest comes from the options. */
 struct err *submit__driver(struct submit *s, const struct driver_opts *where) MUST_USE;
 void submit__raise_descriptors(void);
-void submit__print(enum submit_action action);
+/* --help, --version: the exit status. */
+int submit__print(struct submit *s, enum submit_action action);
 void submit__tell(struct submit *s, const char *what, const struct err *e);
 void submit__progress_start(struct submit *s);
 void submit__progress_stop(struct submit *s);

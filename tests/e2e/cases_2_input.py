@@ -171,6 +171,14 @@ def case_few_descriptors(t):
     assert t.rows("out") == [b"x\t600"]
 
 
+def case_hardly_any_descriptors(t):
+    """Whatever the limit: the right result or one sentence, and nothing left behind (nothing_left looks)."""
+    t.file("in.txt", "a b\n" * 1000)
+    for n in (6, 7, 8, 9, 10, 12, 14, 16, 20, 24, 32, 48, 64):
+        r = t.run("wordcount", "in.txt", "out%d" % n, wrap=["prlimit", "--nofile=%d" % n])
+        assert r.status == 1 and "open files" in r.err or r.status == 0 and sorted(t.rows("out%d" % n)) == [b"a\t1000", b"b\t1000"], r
+
+
 def case_directory_as_file(t):
     t.file("dir/sub/deep.txt", "deep\n")
     t.file("dir/top.txt", "top\n")
@@ -307,12 +315,12 @@ def case_scratch_cannot_be_written(t):
         t.fails(1, scratch, "wide", "sum", "in.txt", "out", env={"TASKD_LOCAL_DIR": scratch})
 
 
-def stop_with(t, how, status, slots):
+def stop_with(t, how, status, slots, stderr=subprocess.PIPE):
     """A job that never ends, stopped from outside: all over within two seconds."""
     t.file("in.txt", "a\nPOISON\nb\n" * 2000)
     out = "out%d%d" % (how, slots)
     words = t.command("bad", "loop", "-", "in.txt", out, 4, master="local[%d]" % slots)
-    p = t.start(words)
+    p = subprocess.Popen(words, cwd=t.dir, env=t.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr)
     end = time.monotonic() + 20
     while True:  # until a runner is busy in the loop
         busy = [c for c in all_descendants(p.pid) if cpu(c) > 5]
@@ -323,7 +331,12 @@ def stop_with(t, how, status, slots):
     assert busy, "no runner got busy"
     began = time.monotonic()
     p.send_signal(how)
-    out_bytes, err = p.communicate(timeout=10)
+    try:
+        err = p.communicate(timeout=5)[1]
+    except subprocess.TimeoutExpired:
+        p.kill()
+        p.communicate()
+        raise AssertionError("it does not stop")
     t.nothing_left(within=max(0, began + 2 - time.monotonic()))
     assert time.monotonic() - began < 2.5, "took %.1f s" % (time.monotonic() - began)
     assert p.returncode == status, (p.returncode, err)
@@ -360,3 +373,20 @@ def case_interrupted(t):
 def case_submitter_killed(t):
     for slots in (1, 2):
         stop_with(t, signal.SIGKILL, -9, slots)
+
+
+def case_interrupted_while_nobody_reads(t):
+    """Standard error is a pipe that is full: a pager that waits, a halted terminal."""
+    r, w = os.pipe()
+    os.set_blocking(w, False)
+    for n in (65536, 1):
+        try:
+            while True:
+                os.write(w, b"x" * n)
+        except BlockingIOError:
+            pass
+    os.set_blocking(w, True)
+    stop_with(t, signal.SIGINT, 130, 2, stderr=w)
+    stop_with(t, signal.SIGTERM, 143, 2, stderr=w)
+    os.close(r)
+    os.close(w)

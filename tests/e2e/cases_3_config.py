@@ -1,6 +1,7 @@
 """The command line and the configuration, as far as a whole job shows it."""
 import json
 import os
+import subprocess
 
 MASTERS = ("local[1]", "local[2]")
 
@@ -45,6 +46,10 @@ def case_usage(t):
     t.fails(2, "usage: copy INPUT OUTPUT", "copy")
     r = t.ok("copy", opts=["--help"])
     assert "--executor-memory" in r.out, r
+    for what in ("--help", "--version"):
+        with open("/dev/full", "w") as full:
+            p = subprocess.run(t.command("copy", opts=[what]), env=t.environment(), stdout=full, stderr=subprocess.PIPE, text=True)
+        assert p.returncode == 1 and p.stderr == "taskd-submit: writing to standard output: No space left on device\n", p
 
 
 def case_dry_run(t):
