@@ -102,6 +102,12 @@ with_certificates_there_need_be_none(void)
     put(".config/taskd/tls/node.key", "x", 0600);
     NO_ERR(with(NULL, NULL, false, &a, &id));
     CU_ASSERT(id.tls && !id.token && !identity_token_fits(&id, "", 0));
+    /* one of a cluster that was tried out here is not shown to another master: the certificate is enough */
+    put(".config/taskd/token", "0123456789abcdef", 0600);
+    NO_ERR(with(NULL, NULL, false, &a, &id));
+    CU_ASSERT(id.tls && !id.token);
+    NO_ERR(with("taskd.authenticate.secretFile", put("t", "fedcba9876543210", 0600), false, &a, &id));
+    CU_ASSERT(id.tls && identity_token_fits(&id, "fedcba9876543210", 16));
     arena_fini(&a);
     end();
 }

@@ -138,9 +138,13 @@ load(const struct conf *c, struct arena *a, bool make, struct identity *ret)
                         "Name a file with --conf taskd.authenticate.secretFile=FILE.");
     if (id.token_file && strchr(id.token_file, '/') == NULL)
         id.token_file = arena_printf(a, "./%s", id.token_file);
+    if (id.tls && !*named && !make) { /* the token there may be that of a cluster on this machine alone */
+        *ret = id;
+        return NULL;
+    }
     if (id.token_file)
         TRY(open_token(id.token_file, *named && !make, a, &id));
-    if (!id.token && (make || (!id.tls && !*named && id.token_file))) { /* a worker may start before its master */
+    if (!id.token && (make || (!*named && id.token_file))) { /* a worker may start before its master */
         struct err *e = make_token(id.token_file, a);
 
         if (e && make)

@@ -3,8 +3,8 @@
  *
  * TLS files   taskd.ssl.ca, .cert, .key; without them ca.pem, node.pem and node.key of ~/.config/taskd/tls, else of
  *             /etc/taskd/tls, if all three are there and can be read
- * token       the file taskd.authenticate.secretFile; without it ~/.config/taskd/token, which the first process of a user
- *             makes if it has no TLS files: 0600, 32 random bytes as hexadecimal digits
+ * token       the file taskd.authenticate.secretFile; without it and without TLS files ~/.config/taskd/token, which the
+ *             first process of a user makes: 0600, 32 random bytes as hexadecimal digits
  *
  * ($XDG_CONFIG_HOME stands for ~/.config if it is set.)  So all processes of one user on one machine know each other
  * without any configuration, and a certificate or a copied token file lets in those of other machines.
