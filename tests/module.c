@@ -471,6 +471,7 @@ random_damage_is_survived(void)
 
         if (!e) {
             err_free(module_check(&m, &p));
+        err_free(module_parse_library(exact, n, "x.so", &A, &m));
             e = module_list(&m, &A, &l);
         }
         err_free(e);
@@ -478,6 +479,74 @@ random_damage_is_survived(void)
         arena_reset(&A);
     }
     free(copy);
+    buf_fini(&b);
+    arena_fini(&A);
+}
+
+/* Libraries of a host that has only libc. */
+static bool
+only_libc(void *arg, const char *soname)
+{
+    return !strcmp(soname, "libc.so.6");
+}
+
+/* A module that needs libgeo.so.1, which needs libdep.so.3, on such a host. */
+static void
+libraries_that_go_along_are_checked(void)
+{
+    static const struct module_need libc[] = { { "libc.so.6", "GLIBC_2.17" } }, new_libc[] = { { "libc.so.6", "GLIBC_9.1" } },
+                                    dep[] = { { "libdep.so.3", NULL } }, geo[] = { { "libgeo.so.1", NULL } };
+    struct module_profile p = host();
+    struct module m;
+
+    NO_ERR(module_read(built("every.so"), &A, &m));
+    struct module_info job = m.info;
+    job.name = "job.so";
+    job.needs = geo;
+    job.nneeds = 1;
+    p.has_library = only_libc;
+    struct module_info libs[] = {
+        { .name = "libdep.so", .soname = "libdep.so.3", .machine = p.machine, .needs = libc, .nneeds = 1 },
+        { .name = "libgeo.so", .soname = "libgeo.so.1", .machine = p.machine, .needs = dep, .nneeds = 1 },
+    };
+    NO_ERR(module_check_all(&job, libs, 2, &p));
+    IS_ERR(module_check_all(&job, libs + 1, 1, &p), ERR_ABI, "libgeo.so needs libdep.so.3, this machine does not have it");
+    IS_ERR(module_check_all(&job, libs, 1, &p), ERR_ABI, "job.so needs libgeo.so.1, this machine does not have it");
+    struct module_info turned[] = { libs[1], libs[0] };
+    IS_ERR(module_check_all(&job, turned, 2, &p), ERR_ABI,
+           "libgeo.so needs libdep.so.3, which is loaded behind it\nhint: Name libdep.so before libgeo.so in --libs.");
+    turned[0].rpath = "/opt/geo"; /* where it finds what it needs */
+    NO_ERR(module_check_all(&job, turned, 2, &p));
+    libs[1].soname = NULL;
+    libs[1].name = "libgeo.so.1";
+    IS_ERR(module_check_all(&job, libs, 2, &p), ERR_ABI,
+           "job.so needs libgeo.so.1, and the library of that file name has no SONAME to find it by\n"
+           "hint: Link it with -Wl,-soname,libgeo.so.1.");
+    libs[0].needs = new_libc;
+    IS_ERR(module_check_all(&job, libs, 2, &p), ERR_ABI, "libdep.so needs GLIBC_9.1 (for libc.so.6), this machine has ");
+    libs[0].machine = EM_PPC64;
+    IS_ERR(module_check_all(&job, libs, 2, &p), ERR_ABI, "libdep.so was built for ppc64, this machine is ");
+    module_fini(&m);
+    arena_fini(&A);
+}
+
+/* What a library says lives on when its bytes don't. */
+static void
+a_library_is_read(void)
+{
+    struct buf b = bytes_of("every.so");
+    struct module_info m;
+    bool libc = false;
+
+    NO_ERR(module_parse_library(b.p, b.n, "some/where/libx.so", &A, &m));
+    memset(b.p, 0, b.n);
+    EQ_STR(m.name, "libx.so");
+    CU_ASSERT(m.machine == host().machine && !m.soname && !m.rpath && !m.nexports);
+    for (size_t i = 0; i < m.nneeds; i++)
+        libc |= !strcmp(m.needs[i].lib, "libc.so.6") && !strncmp(m.needs[i].glibc, "GLIBC_2.", 8);
+    CU_ASSERT(libc);
+    IS_ERR(module_parse_library(b.p, b.n, "libx.so", &A, &m), ERR_ABI,
+           "libx.so is not a 64-bit little-endian shared library\nhint: Libraries are made by cc -shared -fPIC.");
     buf_fini(&b);
     arena_fini(&A);
 }
@@ -492,6 +561,8 @@ static const struct unit_test tests[] = {
     { "module.verified_bytes_are_loaded", verified_bytes_are_loaded },
     { "module.sizes_are_compared_field_by_field", sizes_are_compared_field_by_field },
     { "module.random_damage_is_survived", random_damage_is_survived },
+    { "module.libraries_that_go_along_are_checked", libraries_that_go_along_are_checked },
+    { "module.a_library_is_read", a_library_is_read },
     UNIT_END,
 };
 

@@ -47,20 +47,52 @@ what_is_asked_for_is_said(void)
     arena_fini(&a);
 }
 
+static const struct module_need geo_needs[] = { { "libm.so.6", NULL }, { "libc.so.6", "GLIBC_2.4" } };
+
+/* libgeo.so, by its file's name; the loader knows it by the other one. */
+static struct module_info
+library(void)
+{
+    return (struct module_info){ .name = "libgeo.so", .soname = "libgeo.so.3", .machine = EM_X86_64, .needs = geo_needs,
+                                 .nneeds = 2 };
+}
+
 static void
 what_comes_along_is_not_needed(void)
 {
-    const char *along[] = { "libgeo.so.3" };
-    struct module_info m = module();
+    struct module_info m = module(), geo = library();
     struct arena a = { 0 };
     char **need;
     size_t n;
 
-    profile_need(&a, &m, along, 1, &need, &n);
-    EQ_U64(n, 1);
+    profile_need(&a, &m, &geo, 1, &need, &n);
+    EQ_U64(n, 2);
     EQ_STR(need[0], "libc.so.6");
+    EQ_STR(need[1], "libm.so.6");
     profile_need(&a, &m, NULL, 0, &need, &n);
     EQ_U64(n, 2);
+    EQ_STR(need[1], "libgeo.so.3");
+    arena_fini(&a);
+}
+
+/* A host that has nothing of what is asked for says so by naming its libc. */
+static void
+the_only_one_may_be_missing(void)
+{
+    struct module_info m = module();
+    Taskd__Profile all = worker("x86-64-v3", "x86-64", "2.36"), some;
+    struct arena a = { 0 };
+    char **need;
+    size_t n;
+
+    all.library[1] = (char *)"libother.so.1";
+    m.needs = needs + 1;
+    m.nneeds = 1;
+    profile_need(&a, &m, NULL, 0, &need, &n);
+    profile_filter(&a, &all, need, n, &some);
+    IS_ERR(profile_check(&m, &some, NULL, 0, "worker w1 on host b"), ERR_ABI,
+           "worker w1 on host b: job.so needs libgeo.so.3, this machine does not have it");
+    all.library[1] = (char *)"libgeo.so.3";
     arena_fini(&a);
 }
 
@@ -76,8 +108,7 @@ workers_are_compared(void)
         { "x86-64-v3", "x86-64", "2.31",
           "worker w1 on host b: job.so needs GLIBC_2.34 (for libc.so.6), this machine has 2.31" },
     };
-    const char *along[] = { "libgeo.so.3" };
-    struct module_info m = module();
+    struct module_info m = module(), geo = library();
     Taskd__Profile p = worker("x86-64-v4", "x86-64", "2.34");
 
     NO_ERR(profile_check(&m, &p, NULL, 0, "w"));
@@ -91,7 +122,10 @@ workers_are_compared(void)
     p.n_library = 1;
     IS_ERR(profile_check(&m, &p, NULL, 0, "worker w1 on host b"), ERR_ABI,
            "worker w1 on host b: job.so needs libgeo.so.3, this machine does not have it");
-    NO_ERR(profile_check(&m, &p, along, 1, "w"));
+    IS_ERR(profile_check(&m, &p, &geo, 1, "worker w1 on host b"), ERR_ABI,
+           "worker w1 on host b: libgeo.so needs libm.so.6, this machine does not have it");
+    geo.nneeds = 0;
+    NO_ERR(profile_check(&m, &p, &geo, 1, "w"));
     p.n_library = 0;
     NO_ERR(profile_check(&m, &p, NULL, 0, "w"));
 }
@@ -99,6 +133,7 @@ workers_are_compared(void)
 static const struct unit_test tests[] = {
     { "profile.what_is_asked_for_is_said", what_is_asked_for_is_said },
     { "profile.what_comes_along_is_not_needed", what_comes_along_is_not_needed },
+    { "profile.the_only_one_may_be_missing", the_only_one_may_be_missing },
     { "profile.workers_are_compared", workers_are_compared },
     UNIT_END,
 };

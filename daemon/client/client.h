@@ -34,6 +34,8 @@ struct client_opts {
     int out, err;                        /* descriptors */
     const struct submit_options *submit; /* SUBMIT: the line */
     const struct module_info *module;    /* SUBMIT: checked against each worker */
+    const struct module_info *libs;      /* SUBMIT: those among the blobs, in the order of loading */
+    size_t n_libs;
     const struct client_blob *blobs;     /* SUBMIT: the module first */
     size_t n_blobs;
     unsigned char key[16];               /* SUBMIT: random; by it the master knows what it was told before */

@@ -21,8 +21,6 @@ struct client {
     /* put.c */
     enum put_phase phase;
     bool asked;             /* for the driver, perhaps on an earlier connection */
-    const char **along;     /* libraries that come with the module */
-    size_t n_along;
     struct put_blob *put;
     size_t at;              /* the blob that is being put */
     /* follow.c */

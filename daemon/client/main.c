@@ -28,6 +28,8 @@ struct process {
     struct submit_options submit;
     struct client_blob *blobs;
     size_t n_blobs;
+    struct module_info *libs;
+    size_t n_libs;
     struct client *client;
     uint64_t dial_ns;
 };
@@ -85,6 +87,7 @@ open_blobs(struct process *p)
                                         .size = p->module.info.size };
     memcpy(p->blobs[0].sha256, p->module.sha256, sizeof p->blobs[0].sha256);
     p->n_blobs = 1;
+    p->libs = ARENA_ARRAY(&p->a, struct module_info, o->n_files);
     for (size_t i = 0; i < o->n_files; i++) {
         struct client_blob *b = &p->blobs[p->n_blobs];
 
@@ -95,6 +98,8 @@ open_blobs(struct process *p)
             return err_errno(errno, "opening \"%s\"", o->files[i].path);
         p->n_blobs++;
         TRY(sum(b));
+        if (o->files[i].use == SUBMIT_LIBRARY)
+            TRY(module_read_library(o->files[i].path, b->name, &p->a, &p->libs[p->n_libs++]));
     }
     return NULL;
 }
@@ -157,6 +162,8 @@ submit(struct process *p, int argc, char **argv, char **envp)
     o.module = &p->module.info;
     o.blobs = p->blobs;
     o.n_blobs = p->n_blobs;
+    o.libs = p->libs;
+    o.n_libs = p->n_libs;
     if (getrandom(o.key, sizeof o.key, 0) != sizeof o.key)
         return err_errno(errno, "making the submission's key");
     return run(p, p->submit.conf, &p->submit.master, &o);

@@ -118,13 +118,7 @@ client__put_up(struct client *c)
         abort();
     c->at = 0;
     c->phase = PUT_LOOK;
-    if (!c->along) {
-        c->along = ARENA_ARRAY(&c->a, const char *, c->o.n_blobs + 1);
-        for (size_t i = 0; i < c->o.n_blobs; i++)
-            if (c->o.blobs[i].use == TASKD__BLOB_USE__LIBRARY)
-                c->along[c->n_along++] = c->o.blobs[i].name;
-    }
-    profile_need(&c->a, c->o.module, c->along, c->n_along, &ask.need_library, &ask.n_need_library);
+    profile_need(&c->a, c->o.module, c->o.libs, c->o.n_libs, &ask.need_library, &ask.n_need_library);
     ask.workers = true;
     item.kind_case = TASKD__ITEM__KIND_STATUS_REQUEST;
     item.status_request = &ask;
@@ -187,7 +181,7 @@ client__put_item(struct client *c, const Taskd__Item *item)
     case TASKD__ITEM__KIND_STATUS:
         if (c->phase != PUT_LOOK)
             break;
-        e = profile_check_workers(c->o.module, item->status, c->along, c->n_along);
+        e = profile_check_workers(c->o.module, item->status, c->o.libs, c->o.n_libs);
         c->phase = PUT_BLOBS;
         if (!e)
             go_on(c);

@@ -30,7 +30,7 @@ on_up(void *arg)
     Taskd__StatusRequest ask = TASKD__STATUS_REQUEST__INIT;
     struct arena a = { 0 };
 
-    profile_need(&a, p->o.module, p->o.along, p->o.n_along, &ask.need_library, &ask.n_need_library);
+    profile_need(&a, p->o.module, p->o.libs, p->o.n_libs, &ask.need_library, &ask.n_need_library);
     ask.workers = true;
     item.kind_case = TASKD__ITEM__KIND_STATUS_REQUEST;
     item.status_request = &ask;
@@ -44,7 +44,7 @@ on_item(void *arg, const Taskd__Item *item)
     struct preflight *p = arg;
 
     if (item->kind_case == TASKD__ITEM__KIND_STATUS && !p->over)
-        over(p, profile_check_workers(p->o.module, item->status, p->o.along, p->o.n_along));
+        over(p, profile_check_workers(p->o.module, item->status, p->o.libs, p->o.n_libs));
 }
 
 static void

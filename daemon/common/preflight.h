@@ -12,8 +12,8 @@ struct preflight;
 struct preflight_opts {
     struct uplink_opts uplink;       /* but the calls and their arg; it gives up as a first connection does */
     const struct module_info *module;
-    const char *const *along;        /* libraries that come with the module */
-    size_t n_along;
+    const struct module_info *libs;  /* that come with the module, in the order of loading */
+    size_t n_libs;
     /* NULL: all of them can, or nobody could say; ERR_ABI with the worker's name.  Once, never from inside a call. */
     void (*done)(void *arg, struct err *e);
     void *arg;

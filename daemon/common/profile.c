@@ -25,29 +25,41 @@ profile_filter(struct arena *a, const Taskd__Profile *p, char *const *need, size
             ret->library[ret->n_library++] = need[i];
 }
 
-void
-profile_need(struct arena *a, const struct module_info *m, const char *const *along, size_t n_along, char ***ret,
-             size_t *ret_n)
+static void
+need(char **names, size_t *n, const char *name, const struct module_info *libs, size_t n_libs)
 {
-    *ret = ARENA_ARRAY(a, char *, m->nneeds + 1);
-    *ret_n = 0;
-    for (size_t i = 0; i < m->nneeds; i++)
-        if (!has((char *const *)along, n_along, m->needs[i].lib))
-            (*ret)[(*ret_n)++] = (char *)m->needs[i].lib;
+    for (size_t i = 0; i < n_libs; i++)
+        if (libs[i].soname && !strcmp(libs[i].soname, name))
+            return;
+    if (!has(names, *n, name))
+        names[(*n)++] = (char *)name;
 }
 
-struct wanted {
-    const Taskd__Profile *p;
-    const char *const *along;
-    size_t n_along;
-};
+void
+profile_need(struct arena *a, const struct module_info *m, const struct module_info *libs, size_t n_libs, char ***ret,
+             size_t *ret_n)
+{
+    size_t most = m->nneeds + 1;
+
+    for (size_t i = 0; i < n_libs; i++)
+        most += libs[i].nneeds;
+    *ret = ARENA_ARRAY(a, char *, most);
+    *ret_n = 0;
+    need(*ret, ret_n, "libc.so.6", NULL, 0);
+    for (size_t i = 0; i <= n_libs; i++) {
+        const struct module_info *who = i < n_libs ? &libs[i] : m;
+
+        for (size_t k = 0; k < who->nneeds; k++)
+            need(*ret, ret_n, who->needs[k].lib, libs, n_libs);
+    }
+}
 
 static bool
 host_has(void *arg, const char *soname)
 {
-    struct wanted *w = arg;
+    const Taskd__Profile *p = arg;
 
-    return has((char *const *)w->along, w->n_along, soname) || has(w->p->library, w->p->n_library, soname);
+    return has(p->library, p->n_library, soname);
 }
 
 static uint16_t
@@ -63,10 +75,9 @@ machine_of(const char *name)
 }
 
 struct err *
-profile_check(const struct module_info *m, const Taskd__Profile *p, const char *const *along, size_t n_along,
+profile_check(const struct module_info *m, const Taskd__Profile *p, const struct module_info *libs, size_t n_libs,
               const char *where)
 {
-    struct wanted w = { p, along, n_along };
     struct module_profile there;
 
     module_profile_host(&there); /* ABI and sanitizer: the same version on both sides, or Hello had refused */
@@ -74,16 +85,16 @@ profile_check(const struct module_info *m, const Taskd__Profile *p, const char *
     there.isa = 0;
     there.glibc_major = there.glibc_minor = 0;
     there.has_library = p->n_library ? host_has : NULL; /* none at all: it didn't say */
-    there.arg = &w;
+    there.arg = (void *)p;
     sscanf(p->isa, "x86-64-v%u", &there.isa);
     if (sscanf(p->glibc, "%u.%u", &there.glibc_major, &there.glibc_minor) != 2)
         return err_new(ERR_CORRUPT, "%s says that its glibc is \"%.40s\"", where, p->glibc);
-    TRY_OR(module_check(m, &there), "%s", where);
+    TRY_OR(module_check_all(m, libs, n_libs, &there), "%s", where);
     return NULL;
 }
 
 struct err *
-profile_check_workers(const struct module_info *m, const Taskd__Status *s, const char *const *along, size_t n_along)
+profile_check_workers(const struct module_info *m, const Taskd__Status *s, const struct module_info *libs, size_t n_libs)
 {
     char where[512];
 
@@ -93,7 +104,7 @@ profile_check_workers(const struct module_info *m, const Taskd__Status *s, const
         if (!w->alive || !w->profile || !*w->profile->machine)
             continue;
         snprintf(where, sizeof where, "worker %.200s on host %.200s", w->worker, w->host);
-        TRY(profile_check(m, w->profile, along, n_along, where));
+        TRY(profile_check(m, w->profile, libs, n_libs, where));
     }
     return NULL;
 }

@@ -11,14 +11,15 @@
 
 /* p with those of its libraries that are asked for; views into p. */
 void profile_filter(struct arena *a, const Taskd__Profile *p, char *const *need, size_t n_need, Taskd__Profile *ret);
-/* The libraries that m needs and that don't come along with it (along: n_along names); views into m. */
-void profile_need(struct arena *a, const struct module_info *m, const char *const *along, size_t n_along, char ***ret,
-                  size_t *ret_n);
-/* module_check() for another host: p.library says which libraries it has, along which come with the module.  The
- * sentence begins with where, "worker w1 on host b". */
-struct err *profile_check(const struct module_info *m, const Taskd__Profile *p, const char *const *along, size_t n_along,
-                          const char *where) MUST_USE;
+/* What to ask hosts for: the libraries that m and the n_libs that come along with it need and that are not among these;
+ * and libc.so.6, so that a host that answers with none has not said what it has.  Views into m and libs. */
+void profile_need(struct arena *a, const struct module_info *m, const struct module_info *libs, size_t n_libs,
+                  char ***ret, size_t *ret_n);
+/* module_check_all() for another host: p.library says which libraries it has.  The sentence begins with where, "worker
+ * w1 on host b". */
+struct err *profile_check(const struct module_info *m, const Taskd__Profile *p, const struct module_info *libs,
+                          size_t n_libs, const char *where) MUST_USE;
 /* The same for all workers that are there; the module must load on each, as a driver or executor may come to any. */
-struct err *profile_check_workers(const struct module_info *m, const Taskd__Status *s, const char *const *along,
-                                  size_t n_along) MUST_USE;
+struct err *profile_check_workers(const struct module_info *m, const Taskd__Status *s, const struct module_info *libs,
+                                  size_t n_libs) MUST_USE;
 #endif

@@ -277,16 +277,12 @@ static void
 check_workers(struct submit *s)
 {
     struct cluster_run *c = s->cluster;
-    const char **along = ARENA_ARRAY(&s->a, const char *, s->o.n_files + 1);
     struct preflight_opts o = {
         .uplink = { .url = s->o.master.url, .addresses = s->o.master.addresses, .n_addresses = s->o.master.n_addresses,
                     .token = c->identity.token, .token_n = c->identity.token_n, .dial = dial, .dial_arg = c },
-        .module = &s->module.info, .along = along, .done = on_checked, .arg = s,
+        .module = &s->module.info, .libs = s->along, .n_libs = s->n_along, .done = on_checked, .arg = s,
     };
 
-    for (size_t i = 0; i < s->o.n_files; i++)
-        if (s->o.files[i].use == SUBMIT_LIBRARY)
-            along[o.n_along++] = s->o.files[i].name;
     c->preflight = preflight_new(s->loop, &o);
 }
 

@@ -184,35 +184,29 @@ start(struct submit *s)
     return NULL;
 }
 
-/* This host's libraries, and those that go along. */
-struct libraries {
-    const struct submit *s;
-    struct module_profile host;
-};
-
-static bool
-has_library(void *arg, const char *soname)
+static struct err *
+libraries(struct submit *s)
 {
-    const struct libraries *l = arg;
+    s->along = ARENA_ARRAY(&s->a, struct module_info, s->o.n_files);
+    for (size_t i = 0; i < s->o.n_files; i++) {
+        const struct submit_file *f = &s->o.files[i];
 
-    for (size_t i = 0; i < l->s->o.n_files; i++)
-        if (l->s->o.files[i].use == SUBMIT_LIBRARY && !strcmp(l->s->o.files[i].name, soname))
-            return true;
-    return l->host.has_library(l->host.arg, soname);
+        if (f->use == SUBMIT_LIBRARY)
+            TRY(module_read_library(f->path, f->name, &s->a, &s->along[s->n_along++]));
+    }
+    return NULL;
 }
 
 static struct err *
 module(struct submit *s)
 {
-    struct libraries l = { .s = s };
+    struct module_profile here;
 
     s->module.fd = -1;
     TRY(module_read(s->o.module, &s->a, &s->module));
-    module_profile_host(&l.host);
-    struct module_profile here = l.host;
-    here.has_library = has_library;
-    here.arg = &l;
-    TRY(module_check(&s->module.info, &here));
+    TRY(libraries(s));
+    module_profile_host(&here);
+    TRY(module_check_all(&s->module.info, s->along, s->n_along, &here));
     return module_list(&s->module.info, &s->a, &s->items);
 }
 

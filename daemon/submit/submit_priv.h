@@ -22,6 +22,8 @@ struct submit {
     struct submit_options o;
     struct module module;
     struct module_list items;
+    struct module_info *along;      /* libraries of --libs, in the order of loading */
+    size_t n_along;
     struct zygote *zygote;
     const char *symbolise;          /* or NULL */
     char *scratch;

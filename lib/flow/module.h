@@ -34,6 +34,7 @@ struct module_need {
 /* What the ELF headers say. */
 struct module_info {
     const char *name;            /* the file's name without directories: for sentences */
+    const char *soname;          /* DT_SONAME, NULL: none */
     const void *bytes;           /* the whole file, borrowed */
     size_t size;
     uint16_t machine;            /* EM_* */
@@ -54,6 +55,9 @@ struct module_info {
  * not a 64-bit little-endian shared object, no taskd note. */
 struct err *module_parse(const void *bytes, size_t n, const char *name, struct arena *a,
                          struct module_info *ret) MUST_USE;
+/* The same of a library that goes along with a module: soname, machine, needs and rpath only, all of it in the arena. */
+struct err *module_parse_library(const void *bytes, size_t n, const char *name, struct arena *a,
+                                 struct module_info *ret) MUST_USE;
 
 /* What modules will meet. */
 struct module_profile {
@@ -68,6 +72,10 @@ struct module_profile {
 void module_profile_host(struct module_profile *ret);
 /* NULL: will load.  Otherwise ERR_ABI: the first mismatch in a sentence with both sides, and what to do. */
 struct err *module_check(const struct module_info *m, const struct module_profile *p) MUST_USE;
+/* The same of m and of the n libraries that are loaded before it, in this order: each needs what is there or was loaded
+ * before.  The loader knows a library by its SONAME alone. */
+struct err *module_check_all(const struct module_info *m, const struct module_info *libs, size_t n,
+                             const struct module_profile *p) MUST_USE;
 
 /* A module in the submitter's hands. */
 struct module {
@@ -78,6 +86,8 @@ struct module {
 };
 /* Reads and parses path; does not check. */
 struct err *module_read(const char *path, struct arena *a, struct module *ret) MUST_USE;
+/* module_parse_library() of the file at path, which the job finds as name. */
+struct err *module_read_library(const char *path, const char *name, struct arena *a, struct module_info *ret) MUST_USE;
 /* Closes fd and unmaps; {.fd = -1} is allowed. */
 void module_fini(struct module *m);
 

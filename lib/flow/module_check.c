@@ -172,16 +172,48 @@ check_flags(const struct module_info *m, const struct module_profile *p)
     return NULL;
 }
 
+/* Libraries that go along: `loaded` of n are there before m. */
+struct along {
+    const struct module_info *libs;
+    size_t loaded, n;
+};
+
 static struct err *
-check_needs(const struct module_info *m, const struct module_profile *p)
+missing(const struct module_info *m, const char *need, const struct along *along)
+{
+    for (size_t i = along->loaded; i < along->n; i++)
+        if (along->libs[i].soname && !strcmp(along->libs[i].soname, need))
+            return err_hint(err_new(ERR_ABI, "%s needs %s, which is loaded behind it", m->name, need),
+                            "Name %s before %s in --libs.", along->libs[i].name, m->name);
+    for (size_t i = 0; i < along->n; i++)
+        if (!along->libs[i].soname && !strcmp(along->libs[i].name, need))
+            return err_hint(err_new(ERR_ABI, "%s needs %s, and the library of that file name has no SONAME to find it by",
+                                    m->name, need),
+                            "Link it with -Wl,-soname,%s.", need);
+    return err_hint(err_new(ERR_ABI, "%s needs %s, this machine does not have it", m->name, need),
+                    "Send it along with --libs, install the package it comes from, or link it statically.");
+}
+
+static bool
+is_loaded(const struct along *along, const char *need)
+{
+    for (size_t i = 0; i < along->loaded; i++)
+        if (along->libs[i].soname && !strcmp(along->libs[i].soname, need))
+            return true;
+    return false;
+}
+
+static struct err *
+check_needs(const struct module_info *m, const struct along *along, const struct module_profile *p)
 {
     for (size_t i = 0; i < m->nneeds; i++) {
         const struct module_need *need = &m->needs[i];
         unsigned major = 0, minor = 0;
 
-        if (p->has_library && !p->has_library(p->arg, need->lib))
-            return err_hint(err_new(ERR_ABI, "%s needs %s, this machine does not have it", m->name, need->lib),
-                            "Install the package it comes from, or link that library statically.");
+        if (is_loaded(along, need->lib))
+            continue;
+        if (p->has_library && !p->has_library(p->arg, need->lib) && !m->rpath) /* who knows what is there */
+            return missing(m, need->lib, along);
         if (!need->glibc)
             continue;
         if (sscanf(need->glibc, "GLIBC_%4u.%4u", &major, &minor) == 2 ?
@@ -194,15 +226,25 @@ check_needs(const struct module_info *m, const struct module_profile *p)
     return NULL;
 }
 
-struct err *
-module_check(const struct module_info *m, const struct module_profile *p)
+static struct err *
+check_machine(const struct module_info *m, const struct module_profile *p)
 {
     char a[24], b[24];
 
-    if (m->machine != p->machine)
-        return err_hint(err_new(ERR_ABI, "%s was built for %s, this machine is %s", m->name,
-                                module_machine_name(m->machine, a), module_machine_name(p->machine, b)),
-                        HINT_AGAIN);
+    if (m->machine == p->machine)
+        return NULL;
+    return err_new(ERR_ABI, "%s was built for %s, this machine is %s", m->name, module_machine_name(m->machine, a),
+                   module_machine_name(p->machine, b));
+}
+
+struct err *
+module_check_all(const struct module_info *m, const struct module_info *libs, size_t n, const struct module_profile *p)
+{
+    struct along along = { .libs = libs, .n = n };
+    struct err *e = check_machine(m, p);
+
+    if (e)
+        return err_hint(e, HINT_AGAIN);
     TRY(check_abi(m, p));
     TRY(check_isa(m, p));
     TRY(check_flags(m, p));
@@ -210,5 +252,15 @@ module_check(const struct module_info *m, const struct module_profile *p)
         return err_hint(err_new(ERR_ABI, "%s does not export td_plugin_v1, the one symbol this taskd looks for",
                                 m->name),
                         "Link it with taskd-cc, without a version script.");
-    return check_needs(m, p);
+    for (; along.loaded < n; along.loaded++) {
+        TRY(check_machine(&libs[along.loaded], p));
+        TRY(check_needs(&libs[along.loaded], &along, p));
+    }
+    return check_needs(m, &along, p);
+}
+
+struct err *
+module_check(const struct module_info *m, const struct module_profile *p)
+{
+    return module_check_all(m, NULL, 0, p);
 }

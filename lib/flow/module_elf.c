@@ -360,6 +360,19 @@ read_exports(const struct module__elf *f, struct arena *a, struct module_info *m
     }
 }
 
+static void
+read_names(const struct module__elf *f, struct module_info *m)
+{
+    bool has;
+    uint64_t at = flow__elf_dyn(f, DT_SONAME, &has);
+
+    m->soname = has ? dyn_str(f, at) : NULL;
+    at = flow__elf_dyn(f, DT_RUNPATH, &has);
+    if (!has)
+        at = flow__elf_dyn(f, DT_RPATH, &has);
+    m->rpath = has ? dyn_str(f, at) : NULL;
+}
+
 struct err *
 module_parse(const void *bytes, size_t n, const char *name, struct arena *a, struct module_info *ret)
 {
@@ -373,13 +386,40 @@ module_parse(const void *bytes, size_t n, const char *name, struct arena *a, str
     TRY(read_segments(&f, &m));
     read_needs(&f, a, &m);
     read_exports(&f, a, &m);
-    uint64_t at = flow__elf_dyn(&f, DT_RUNPATH, &has);
-
-    if (!has)
-        at = flow__elf_dyn(&f, DT_RPATH, &has);
-    m.rpath = has ? dyn_str(&f, at) : NULL;
+    read_names(&f, &m);
     flow__elf_dyn(&f, DT_TEXTREL, &has);
     m.text_rel = has || (flow__elf_dyn(&f, DT_FLAGS, NULL) & DF_TEXTREL);
+    *ret = m;
+    return NULL;
+}
+
+static const char *
+keep(struct arena *a, const char *s)
+{
+    return s ? arena_strdup(a, s) : NULL;
+}
+
+struct err *
+module_parse_library(const void *bytes, size_t n, const char *name, struct arena *a, struct module_info *ret)
+{
+    struct module_info m = { .name = arena_strdup(a, flow__base_name(name)) };
+    struct module__elf f;
+    struct err *e = flow__elf_open(bytes, n, m.name, &f);
+
+    if (e) {
+        err_free(e); /* it speaks of modules */
+        return err_hint(err_new(ERR_ABI, "%s is not a 64-bit little-endian shared library", m.name),
+                        "Libraries are made by cc -shared -fPIC.");
+    }
+    m.machine = f.eh.e_machine;
+    read_needs(&f, a, &m);
+    read_names(&f, &m);
+    struct module_need *needs = ARENA_ARRAY(a, struct module_need, m.nneeds);
+    for (size_t i = 0; i < m.nneeds; i++)
+        needs[i] = (struct module_need){ keep(a, m.needs[i].lib), keep(a, m.needs[i].glibc) };
+    m.needs = needs;
+    m.soname = keep(a, m.soname);
+    m.rpath = keep(a, m.rpath);
     *ret = m;
     return NULL;
 }

@@ -108,6 +108,18 @@ module_read(const char *path, struct arena *a, struct module *ret)
     return e;
 }
 
+struct err *
+module_read_library(const char *path, const char *name, struct arena *a, struct module_info *ret)
+{
+    struct buf b = { 0 };
+    struct err *e = file_slurp(path, MODULE_SIZE_MAX, &b);
+
+    if (!e)
+        e = module_parse_library(b.p, b.n, name, a, ret);
+    buf_fini(&b);
+    return e;
+}
+
 void
 module_fini(struct module *m)
 {

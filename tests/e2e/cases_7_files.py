@@ -101,7 +101,21 @@ def case_libraries_go_along(t):
     assert "main has sesame 1001" in r.err, r
     t.fails(4, "needs libgeo.so.1, this machine does not have it", so, "no", opts=["--files", "lookup.csv"])
     t.file("libgeo.so.1", "this is no library")
-    t.fails(4, "loading library libgeo.so.1: ", so, "no", opts=["--files", "lookup.csv", "--libs", "libgeo.so.1"])
+    t.fails(4, "libgeo.so.1 is not a 64-bit little-endian shared library", so, "no",
+            opts=["--files", "lookup.csv", "--libs", "libgeo.so.1"])
+
+
+def case_libraries_are_found_by_their_soname(t):
+    """A file may be called otherwise; one that has no SONAME can't be found, and that is said before anything runs."""
+    t.file("lookup.csv", "sesame\n")
+    library(t)
+    so = with_library(t)
+    os.rename(t.path("libgeo.so.1"), t.path("libgeo.so"))
+    t.ok(so, "out", opts=["--files", "lookup.csv", "--libs", "libgeo.so"])
+    assert t.rows("out") == [b"sesame - %d" % (1000 + i) for i in range(4)], t.rows("out")
+    subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", t.path("geo.c"), "-o", t.path("libgeo.so.1")], check=True)
+    r = t.fails(4, "has no SONAME to find it by", so, "no", opts=["--files", "lookup.csv", "--libs", "libgeo.so.1"])
+    assert "Link it with -Wl,-soname,libgeo.so.1." in r.err, r
 
 
 def case_files_go_along_to_a_cluster(t):
