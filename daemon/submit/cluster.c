@@ -181,7 +181,11 @@ on_cancel(void *arg, uint32_t job, uint32_t stage, uint32_t partition, uint32_t 
 static void
 on_failed(void *arg, struct err *why)
 {
-    driver_fail(((struct submit *)arg)->driver, why);
+    struct submit *s = arg;
+
+    if (why->code == ERR_CANCELLED) /* by somebody elsewhere: nothing was said here yet */
+        submit__failed(s, why);
+    driver_fail(s->driver, why);
 }
 
 static const struct cluster_up up = { on_ready, on_granted, on_gone, on_waiting, on_cancel, on_failed };

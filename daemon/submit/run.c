@@ -47,6 +47,20 @@ on_say(void *arg, int level, const char *file, uint32_t line, const char *text)
         submit__say(s, "  (said at %s:%u)\n", file, line);
 }
 
+void
+submit__failed(struct submit *s, const struct err *e)
+{
+    char *text;
+
+    if (s->o.progress != SUBMIT_PROGRESS_JSON) {
+        submit__tell(s, "error", e);
+        return;
+    }
+    text = err_text(e);
+    EMIT(&s->events, log_error, .message = "the application failed", .err = text);
+    free(text);
+}
+
 static void
 on_end(void *arg, int status, struct err *e)
 {
@@ -56,14 +70,8 @@ on_end(void *arg, int status, struct err *e)
         submit__sample(s); /* while all runners are there: a short job was never sampled before */
     s->status = status;
     s->state = status == 0 ? "SUCCEEDED" : e && e->code == ERR_CANCELLED ? "CANCELLED" : "FAILED";
-    if (e && e->code != ERR_CANCELLED && s->o.progress == SUBMIT_PROGRESS_JSON) {
-        char *text = err_text(e);
-
-        EMIT(&s->events, log_error, .message = "the application failed", .err = text);
-        free(text);
-    } else if (e && e->code != ERR_CANCELLED) {
-        submit__tell(s, "error", e);
-    }
+    if (e && e->code != ERR_CANCELLED) /* else by who cancelled it */
+        submit__failed(s, e);
     err_free(e);
     loop_stop(s->loop);
 }

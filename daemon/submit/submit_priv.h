@@ -80,6 +80,8 @@ void submit__raise_descriptors(void);
 /* --help, --version: the exit status. */
 int submit__print(struct submit *s, enum submit_action action);
 void submit__tell(struct submit *s, const char *what, const struct err *e);
+/* Why the application fails, as an "error: ..." or an event. */
+void submit__failed(struct submit *s, const struct err *e);
 void submit__progress_start(struct submit *s);
 void submit__progress_stop(struct submit *s);
 /* Takes the line off the terminal before something else is printed. */

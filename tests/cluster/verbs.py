@@ -249,6 +249,19 @@ def case_kill_a_part(c):
     assert "3.17.0" in err, err
 
 
+def case_kill_of_a_client_mode_application_is_told(c):
+    """Its submitter ends at once, and says who ended it."""
+    for progress in ("plain", "json"):
+        p = slow(c, "client-killed", "--deploy-mode", "client", "--progress", progress)
+        app = until("it runs", lambda: [a for a in c.list()["applications"] if a["state"] == "RUNNING"])[0]["app_id"]
+        out, _ = c.run("taskd", "kill", app)
+        assert out == app + " is killed\n", out
+        _, err = p.communicate(timeout=PATIENCE_S)
+        assert p.returncode == 130 and err.count("killed by request") >= 1, (p.returncode, err)
+        assert progress == "json" or "error: " in err, err
+        assert not os.path.exists(c.path("client-killed"))
+
+
 def case_the_master_comes_back(c):
     p = slow(c, "survived")
     until("a running driver", lambda: running(c))
