@@ -553,6 +553,51 @@ def case_tls(w):
     w.same("out")
 
 
+def case_secrets(w):
+    """The cluster's token and applications' secrets: in files for their owner only, in no argument, environment, log or
+    output, while jobs of both modes run."""
+    m = w.master()
+    a, b = w.worker("a"), w.worker("b")
+    jobs = [w.submit("out-" + mode, "-v", "--deploy-mode", mode, "--total-executor-cores", "1", "--executor-memory", "128m",
+                     "--driver-memory", "64m", "--conf", "taskd.files.maxPartitionBytes=2k")
+            for mode in ("client", "cluster")]
+
+    def owned(x):
+        return [p for p in glob.glob(os.path.join(x.dir, "app-*", "secret"))]
+    wait_for(lambda: len({p.split("/")[-2] for x in (a, b) for p in owned(x)}) == 2 or all(j.poll() is not None for j in jobs),
+             30, "not both applications run")
+    files = [w.path("conf/taskd/token")] + owned(a) + owned(b)
+    if len(files) < 3:
+        fail("the jobs were too quick: %s" % files)
+    secrets = []
+    for path in files:
+        if os.stat(path).st_mode & 0o7777 != 0o600:
+            fail("mode %o: %s" % (os.stat(path).st_mode, path))
+        with open(path, "rb") as f:
+            secret = f.read().strip()
+        secrets += [secret] if len(secret) == 64 else [secret, secret.hex().encode()]
+    seen = 0
+    for pid in processes(w.mark):
+        for what in ("cmdline", "environ"):
+            try:
+                with open("/proc/%d/%s" % (pid, what), "rb") as f:
+                    text = f.read()
+            except OSError:
+                continue
+            seen += 1
+            if any(x in text for x in secrets):
+                fail("a secret is in the %s of process %d" % (what, pid))
+    if seen < 20:  # master, workers, client, drivers, zygotes, executors, runners: each twice
+        fail("only %d were looked at" % seen)
+    said = [x for j in jobs for x in w.finish(j)] + ["\n".join(x.lines()) for x in (m, a, b)]
+    for d in (a.dir, b.dir):
+        for path in glob.glob(d + "/*/std*"):
+            with open(path, errors="replace") as f:
+                said.append(f.read())
+    if any(x.decode(errors="replace") in text for x in secrets for text in said):
+        fail("a secret is in a log")
+
+
 def case_driver(w):
     """Cluster mode: the driver runs on a worker; its exit status and output come back."""
     w.master()
