@@ -28,6 +28,7 @@ struct cluster_run {
     const struct cluster_ops *backend;
     struct identity identity;
     const char *submission; /* cluster mode; NULL */
+    const char *host;       /* ours, as executors know it */
     struct blobs blobs;
     char *dir;              /* the driver's own files for executors: broadcasts */
     struct rpc *rpc;
@@ -116,8 +117,10 @@ on_ready(void *arg, const char *app_id, uint32_t cores)
         e = bulk_server_add(c->bulk, app_id, c->dir, s->secret);
     if (!e)
         e = fetch_results(s);
+    slots = slots ? slots : 1;
+    submit__events_begin(s, c->host, slots);
     if (!e)
-        e = driver_run(s->driver, app_id, slots ? slots : 1);
+        e = driver_run(s->driver, app_id, slots);
     if (e)
         driver_fail(s->driver, e);
     else
@@ -313,6 +316,7 @@ start(struct submit *s)
         TRY(start_local(s));
     if (!host[0])
         TRY(address_towards(s, s->o.master.addresses[0], &host));
+    c->host = host;
     TRY(blobs_make(s, arena_printf(&s->a, "%s/blobs", s->scratch), &c->blobs));
     c->dir = arena_printf(&s->a, "%s/blocks", s->scratch);
     TRY(file_mkdirs(c->dir, 0700));

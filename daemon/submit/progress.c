@@ -123,7 +123,7 @@ tell(void *arg, enum event_id id, const void *fields)
 struct err *
 submit__events_open(struct submit *s)
 {
-    struct event_origin origin = { .role = "driver", .app = s->o.app_name };
+    struct event_origin origin = { .role = "driver" }; /* the rest is not known yet */
 
     if (s->o.progress != SUBMIT_PROGRESS_JSON && !conf_bool(s->o.conf, CONF_STRUCTURED_LOGGING)) {
         if (s->o.verbose)
@@ -133,8 +133,15 @@ submit__events_open(struct submit *s)
     event_json_init(&s->json, STDERR_FILENO, origin, s->o.verbose ? EVENT_LEVEL_DEBUG : EVENT_LEVEL_INFO);
     s->events = submit__json_sink(s);
     s->json_open = true;
-    EMIT(&s->events, app_start, .name = s->o.app_name, .module = s->module.info.name, .slots = s->o.slots);
     return NULL;
+}
+
+void
+submit__events_begin(struct submit *s, const char *host, uint32_t slots)
+{
+    s->json.origin.app = s->app_id;
+    s->json.origin.host = host;
+    EMIT(&s->events, app_start, .name = s->o.app_name, .module = s->module.info.name, .slots = slots);
 }
 
 void

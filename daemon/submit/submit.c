@@ -45,6 +45,7 @@ start(struct submit *s)
     memcpy(x.secret, s->secret, sizeof x.secret);
     s->app_id = arena_printf(&s->a, "local-%llu-%d", (unsigned long long)(clock_wall_ns() / 1000000u), (int)getpid());
     TRY(submit__driver(s, &o));
+    submit__events_begin(s, o.host, s->o.slots);
     TRY(driver_run(s->driver, s->app_id, s->o.slots));
     TRY(link_pair(s->loop, &to_executor, &to_driver));
     driver_accept(s->driver, to_executor);

@@ -87,6 +87,8 @@ void submit__progress_stop(struct submit *s);
 /* Takes the line off the terminal before something else is printed. */
 void submit__progress_clear(struct submit *s);
 struct err *submit__events_open(struct submit *s);
+/* The application has its id; host, for as long as s, is where the driver is. */
+void submit__events_begin(struct submit *s, const char *host, uint32_t slots);
 void submit__events_close(struct submit *s);
 /* The author's words as an event. */
 void submit__said(struct submit *s, int level, const char *text);

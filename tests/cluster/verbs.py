@@ -17,9 +17,31 @@ BUILD = os.path.abspath(os.environ.get("top_builddir", "build"))
 PATIENCE_S = 60
 
 
-def sanitized():
+def sanitized_with():
     with open(os.path.join(BUILD, "Makefile")) as f:
-        return any(line.startswith("SAN_CFLAGS") and "-fsanitize" in line for line in f)
+        return [line for line in f if line.startswith("SAN_CFLAGS") and "-fsanitize" in line]
+
+
+def sanitized():
+    return bool(sanitized_with())
+
+
+BAD_C = """
+#include <taskd.h>
+static bool
+bad(td_task *t, td_str line)
+{
+    td_fail(t, "no luck");
+    return false;
+}
+TD_FILTER(bad, str);
+static int
+job(td_job *j, int argc, char **argv)
+{
+    return td_save_text(td_filter(td_text_file(j, argv[1]), bad), argv[2]);
+}
+TD_PLUGIN("bad", "1", job);
+"""
 
 
 def hostile():
@@ -260,6 +282,35 @@ def case_kill_of_a_client_mode_application_is_told(c):
         assert p.returncode == 130 and err.count("killed by request") >= 1, (p.returncode, err)
         assert progress == "json" or "error: " in err, err
         assert not os.path.exists(c.path("client-killed"))
+
+
+def case_logs_are_json_lines(c):
+    """What a driver tells and what the daemons log: one object a line, and one id through all of them."""
+    with open(c.path("bad.c"), "w") as f:
+        f.write(BAD_C)
+    cc = [os.path.join(os.environ.get("top_srcdir", "."), "sdk/taskd-cc"), c.path("bad.c"), "-o", c.path("bad.so")]
+    subprocess.run(cc + (["--asan"] if "address" in "".join(sanitized_with()) else []), check=True)
+    _, err = c.submit("--progress", "json", c.path("bad.so"), "in.txt", c.path("bad.out"), status=1)
+    lines = [json.loads(x) for x in err.splitlines()]
+    apps = {x["app"] for x in lines}
+    assert len(apps) == 1, apps
+    app = apps.pop()
+    assert app in [a["app_id"] for a in c.list()["applications"]], app
+    failed = [x for x in lines if x["event"] == "task_failed"]
+    assert len(failed) >= 4 and {x["attempt"] for x in failed} >= {0, 1, 2, 3}, failed
+    for x in failed:
+        assert x["stage"] == 0 and x["partition"] == 0 and "no luck" in x["err"] and x["level"] == "warn", x
+    told = set()
+    for name in c.daemons:
+        with open(c.path(name + ".log")) as f:
+            for line in f.read().splitlines():
+                if not line.startswith("taskd://"):  # the master's first word, on standard output
+                    x = json.loads(line)
+                    assert {"ts", "level", "role", "host", "event", "message"} <= set(x), x
+                    assert x["role"] == name.rstrip("12"), x
+                    if x.get("app") == app:
+                        told.add(x["role"])
+    assert told == {"master", "worker"}, told
 
 
 def case_the_master_comes_back(c):

@@ -84,8 +84,11 @@ def case_progress(t):
     r = t.ok("wordcount", "in.txt", "out1", opts=["--progress", "none"])
     assert r.err == "", r
     r = t.ok("wordcount", "in.txt", "out2", opts=["--progress", "json"])
-    for line in r.err.splitlines():
-        json.loads(line)
+    lines = [json.loads(line) for line in r.err.splitlines()]
+    for x in lines:
+        assert x["role"] == "driver" and x["host"] and x["app"] == r.summary["app_id"], x
+        assert {"ts", "level", "event", "message"} < set(x), x
+    assert [x["event"] for x in lines].count("app_start") == 1, lines
     r = t.ok("wordcount", "in.txt", "out3", opts=["--verbose"])
     assert "wordcount" in r.err, r
 
