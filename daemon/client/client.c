@@ -48,6 +48,8 @@ client__say(struct client *c, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+    if (c->following && c->o.submit && c->o.submit->progress == SUBMIT_PROGRESS_LIVE)
+        buf_printf(&b, "\r\033[K"); /* over the driver's line */
     buf_printf(&b, "taskd: %s\n", text);
     client__write(c, c->o.err, b.p, b.n);
     buf_fini(&b);

@@ -156,6 +156,8 @@ submit(struct process *p, int argc, char **argv, char **envp)
     }
     if (p->submit.action != SUBMIT_RUN || !p->submit.cluster_mode)
         return err_hint(err_new(ERR_USAGE, "this program is for cluster mode only"), "Use taskd-submit.");
+    if (p->submit.progress == SUBMIT_PROGRESS_AUTO && !p->submit.detach && isatty(STDERR_FILENO))
+        p->submit.progress = SUBMIT_PROGRESS_LIVE;
     TRY(open_module(p));
     TRY(open_blobs(p));
     o.submit = &p->submit;

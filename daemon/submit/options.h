@@ -19,7 +19,13 @@
 #include "conf/conf.h"
 
 enum submit_action { SUBMIT_RUN, SUBMIT_HELP, SUBMIT_VERSION, SUBMIT_KILL, SUBMIT_STATUS };
-enum submit_progress { SUBMIT_PROGRESS_AUTO, SUBMIT_PROGRESS_PLAIN, SUBMIT_PROGRESS_JSON, SUBMIT_PROGRESS_NONE };
+enum submit_progress {
+    SUBMIT_PROGRESS_AUTO,
+    SUBMIT_PROGRESS_PLAIN,
+    SUBMIT_PROGRESS_JSON,
+    SUBMIT_PROGRESS_NONE,
+    SUBMIT_PROGRESS_LIVE, /* no word of the option: what auto means to a driver elsewhere, when the terminal is here */
+};
 
 /* What the text of --master asks for. */
 enum submit_kind { SUBMIT_LOCAL, SUBMIT_LOCAL_CLUSTER, SUBMIT_STANDALONE };

@@ -6,6 +6,8 @@
 #include "submit/submit_priv.h"
 
 enum { TICK_MS = 100, PLAIN_S = 10, SAMPLE_MS = 20, SAMPLE_SHARE = 50 };
+/* A line that is watched from elsewhere is kept in a file on its way: less and less often, so that this stays small. */
+enum { LIVE_MS = 500, LIVE_SHARE = 100 };
 
 static void
 size_text(uint64_t n, char s[static 16])
@@ -54,6 +56,16 @@ print_line(struct submit *s, bool live)
     s->line = live;
 }
 
+static uint64_t
+live_pause(const struct submit *s, uint64_t now)
+{
+    uint64_t pause = (now - s->began) / LIVE_SHARE;
+
+    if (pause > PLAIN_S * 1000000000ull)
+        return PLAIN_S * 1000000000ull;
+    return pause < LIVE_MS * 1000000ull ? LIVE_MS * 1000000ull : pause;
+}
+
 static void
 on_tick(void *arg)
 {
@@ -62,6 +74,11 @@ on_tick(void *arg)
 
     if (kind(s) == SUBMIT_PROGRESS_AUTO) {
         print_line(s, true);
+    } else if (kind(s) == SUBMIT_PROGRESS_LIVE) {
+        if (now - s->last_line >= live_pause(s, now)) {
+            print_line(s, true);
+            s->last_line = now;
+        }
     } else if (now - s->last_line >= PLAIN_S * 1000000000ull) {
         print_line(s, false);
         s->last_line = now;
@@ -89,7 +106,7 @@ submit__progress_start(struct submit *s)
     enum submit_progress k = kind(s);
 
     s->last_line = clock_mono_ns();
-    if (k == SUBMIT_PROGRESS_AUTO || k == SUBMIT_PROGRESS_PLAIN)
+    if (k == SUBMIT_PROGRESS_AUTO || k == SUBMIT_PROGRESS_PLAIN || k == SUBMIT_PROGRESS_LIVE)
         loop_timer_start(s->loop, &s->tick, s->last_line + 2 * TICK_MS * 1000000ull, on_tick, s);
     if (s->o.summary)
         loop_timer_start(s->loop, &s->sample, s->last_line + SAMPLE_MS * 1000000ull, on_sample, s);

@@ -10,7 +10,7 @@ enum { SHA256 = 32 };
 
 static const char *const progress_words[] = {
     [SUBMIT_PROGRESS_AUTO] = "auto", [SUBMIT_PROGRESS_PLAIN] = "plain", [SUBMIT_PROGRESS_JSON] = "json",
-    [SUBMIT_PROGRESS_NONE] = "none",
+    [SUBMIT_PROGRESS_NONE] = "none", [SUBMIT_PROGRESS_LIVE] = "live",
 };
 enum { WORDS = sizeof progress_words / sizeof *progress_words };
 

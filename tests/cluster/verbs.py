@@ -5,6 +5,7 @@ One cluster for all cases; each case is one function and leaves nothing running.
 """
 import json
 import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -91,9 +92,9 @@ class Cluster:
         self.start("worker%d" % i, "worker", self.master, "--host", "127.0.0.1", "--cores", "1", "--memory", "1g", "--dir",
                    self.path("w%d" % i))
 
-    def popen(self, *args, **kw):
+    def popen(self, *args, stderr=subprocess.PIPE):
         return subprocess.Popen([os.path.join(BUILD, args[0])] + [str(a) for a in args[1:]], stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, env=self.env, cwd=self.dir, text=True, **kw)
+                                stderr=stderr, stdin=subprocess.DEVNULL, env=self.env, cwd=self.dir, text=True)
 
     def run(self, *args, status=0):
         p = self.popen(*args)
@@ -185,7 +186,7 @@ def case_detach_wait_status_logs(c):
     assert c.rows("detached") == c.rows("local")
 
 
-def slow(c, out, *options):
+def slow(c, out, *options, **kw):
     """A job that lasts: very many small tasks."""
     if not os.path.exists(c.path("big.txt")):
         words = 150000 if hostile() else 600000 if sanitized() else 3000000  # hostile: each row is a spill of its own
@@ -193,7 +194,7 @@ def slow(c, out, *options):
             f.write("".join("word%d " % (i % 50021) + ("\n" if i % 9 == 0 else "") for i in range(words)))
     return c.popen("taskd-submit", "--executor-memory", "256m", "--driver-memory", "64m", "--deploy-mode", "cluster",
                    "--conf", "taskd.files.maxPartitionBytes=8k", *options, c.module("wordcount"), c.path("big.txt"),
-                   c.path(out))
+                   c.path(out), **kw)
 
 
 def running(c):
@@ -311,6 +312,25 @@ def case_logs_are_json_lines(c):
                     if x.get("app") == app:
                         told.add(x["role"])
     assert told == {"master", "worker"}, told
+
+
+def case_a_terminal_sees_the_work(c):
+    """In cluster mode, too: one line that is written over, and gone in the end."""
+    at, terminal = pty.openpty()
+    p = slow(c, "watched", stderr=terminal)
+    os.close(terminal)
+    text = b""
+    while True:
+        try:
+            piece = os.read(at, 65536)
+        except OSError:  # the other side is closed
+            break
+        text += piece
+    os.close(at)
+    assert p.wait(PATIENCE_S) == 0, text
+    lines = text.split(b"\r\x1b[K")
+    assert len([x for x in lines if b" tasks, " in x and b"MiB/s" in x]) >= 2, text
+    assert lines[-1] == b"" and b"\n[" not in text, text[-300:]
 
 
 def case_the_master_comes_back(c):
