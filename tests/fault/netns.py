@@ -1,6 +1,6 @@
 """Hosts as network namespaces: a bridge and one veth pair a host, for partitions that are real to TCP.
 
-    with Net(["a", "b", "c"]) as net:      10.77.0.1 is this side, .11 .12 .13 the hosts
+    with Net(["a", "b", "c"]) as net:      10.77.N.1 is this side, .11 .12 .13 the hosts
         net.run("a", ["prog", ...])        words to start a program there (prefix for Popen)
         net.down("b"); net.up("b")         its cable is pulled, and put back
         net.blackhole("b", "c")            b's packets to c go nowhere, c's to b arrive: one way
@@ -13,7 +13,7 @@ Needs root and iproute2; Net.possible() says whether it can work here.
 import os
 import subprocess
 
-PREFIX = "10.77.0."
+PREFIX = "10.77.%d." % (os.getpid() % 251)  # two of them at once don't share one
 
 
 def ip(*words, check=True):
