@@ -99,18 +99,34 @@ driver__output_discard(const struct output *o, uint32_t stage, uint32_t partitio
     buf_fini(&path);
 }
 
+/* Attempts that don't count may still run, on other hosts: from now on they find no folder of that name, so nothing
+ * appears in what is being removed. */
+static struct err *
+remove_temporary(const struct output *o)
+{
+    struct err *e = NULL;
+    char *gone = NULL;
+
+    if (asprintf(&gone, "%s~", o->tmp) < 0)
+        abort();
+    if (rename(o->tmp, gone) < 0 && errno != ENOENT)
+        e = err_errno(errno, "renaming \"%s\"", o->tmp);
+    if (!e)
+        e = file_remove_tree(gone);
+    free(gone);
+    return e;
+}
+
 struct err *
 driver__output_end(struct driver *d, struct output *o, bool ok)
 {
-    struct err *e = NULL;
-
     if (!o->made)
         return NULL;
     o->made = false;
+    struct err *e = remove_temporary(o);
     if (ok) {
         char *path = NULL;
 
-        e = file_remove_tree(o->tmp);
         if (asprintf(&path, "%s/_SUCCESS", o->dir) < 0)
             abort();
         int fd = e ? -1 : open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
@@ -119,6 +135,7 @@ driver__output_end(struct driver *d, struct output *o, bool ok)
         file_close(&fd);
         free(path);
     } else {
+        err_free(e);
         e = file_remove_tree(o->dir);
     }
     struct err *z = zygote_unregister(d->zygote, o->dir);

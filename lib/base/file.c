@@ -116,9 +116,14 @@ remove_at(int dir, const char *name, const char *path)
         return err_errno(errno, "removing \"%s\" in \"%s\"", name, path);
     }
     struct err *e = NULL;
-    for (struct dirent *f; !e && (f = readdir(d));)
-        if (strcmp(f->d_name, ".") && strcmp(f->d_name, ".."))
-            e = remove_at(fd, f->d_name, path);
+    for (struct dirent *f; (f = readdir(d));) { /* also behind what can't be removed */
+        struct err *x = strcmp(f->d_name, ".") && strcmp(f->d_name, "..") ? remove_at(fd, f->d_name, path) : NULL;
+
+        if (e)
+            err_free(x);
+        else
+            e = x;
+    }
     closedir(d);
     if (!e && unlinkat(dir, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
         e = err_errno(errno, "removing \"%s\" in \"%s\"", name, path);

@@ -18,7 +18,8 @@ struct err *file_write_full(int fd, const void *p, size_t n, const char *name) M
 struct err *file_slurp(const char *path, size_t limit, struct buf *out) MUST_USE;
 /* mkdir -p with mode; a directory that exists is fine. */
 struct err *file_mkdirs(const char *path, int mode) MUST_USE;
-/* rm -rf by file descriptors: links are not followed; what is not there is fine. */
+/* rm -rf by file descriptors: links are not followed; what is not there is fine.  Removes all that it can; the error
+ * is the first one. */
 struct err *file_remove_tree(const char *path) MUST_USE;
 /* -1 becomes a no-op; sets *fd to -1. */
 void file_close(int *fd);

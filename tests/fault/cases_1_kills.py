@@ -140,3 +140,14 @@ def case_driver_supervised(t: FaultCase):
     assert killed, job.text()
     assert job.wait() == 0, job.text()
     t.check("out", job.text(), "words", 10000, text)
+
+
+def case_failed_job_leaves_nothing(t: FaultCase):
+    """What a job that failed has written is removed while others of its tasks still begin to write."""
+    c = t.cluster(cores=2)
+    t.file("in.txt", "".join("POISON\n" if i % 500 == 250 else "line %d\n" % i for i in range(3000)))
+    for n in range(100 if LONG else 25):
+        out = "out-%d" % n
+        job = c.job("bad", "fail", "-", t.path("in.txt"), t.path(out), 400, conf=["taskd.task.maxFailures=1"])
+        assert job.wait() == 1 and "on purpose" in job.text(), job.text()
+        t.no_output(out)
