@@ -189,6 +189,67 @@ def case_scribbles_and_hangs(t):
     scribbled(t, "scribble-loop")
 
 
+def case_longjmp(t):
+    """To a frame that is no more: the C library sees it."""
+    if t.config.asan:
+        raise Skip("AddressSanitizer has its own longjmp")
+    misdeed(t, "longjmp", ["signal 6 in misbehave() at bad.c:%d" % line_of("bad.c", "__longjmp_chk(gone, 1)"), '"a POISON b"'])
+
+
+def case_heap_overrun(t):
+    """All of the heap is written over, until the memory ends: the names of records, too, but the place is told."""
+    misdeed(t, "overrun", ["in overrun() at bad.c:%d" % line_of("bad.c", "p[i] = 'x'"), "partition 2"])
+
+
+def case_double_free(t):
+    misdeed(t, "free", ["signal 6", "bad.c:", '"a POISON b"'])
+
+
+def case_bad_length(t):
+    """What a function returns is read where it is not."""
+    misdeed(t, "length", ["signal ", '"a POISON b"'])
+
+
+def case_signal_handlers_taken(t):
+    """The signals of the last words are gone: the death is told all the same."""
+    misdeed(t, "sigaction", ["killed by signal 11", "partition 2"])
+
+
+def unharmed(t, how):
+    """HOW harms nobody: the rows are right at the first attempt, and nothing is left behind (nothing_left looks)."""
+    rows, _ = poisoned(t)
+    for i, m in enumerate(MASTERS):
+        out = "%s-out%d" % (how, i)
+        r = t.ok("bad", how, "-", "input.txt", out, PARTS, master=m)
+        assert t.rows(out) == rows, "other rows"
+        assert r.summary["accumulators"]["lines"] == len(rows), r.summary
+        assert r.summary["failed_attempts"] == 0, r.summary
+        for part in os.listdir(t.path(out)):
+            assert os.stat(t.path(out) + "/" + part).st_mode & 0o600 == 0o600, "a part file can't be read"
+
+
+def case_crash_at_exit(t):
+    unharmed(t, "atexit")
+
+
+def case_stray_thread(t):
+    unharmed(t, "stray")
+
+
+def case_moves_house(t):
+    """Working folder, umask, locale and environment are changed."""
+    unharmed(t, "house")
+
+
+def case_gigabyte_of_output(t):
+    """1 GB to standard output."""
+    rows, _ = poisoned(t)
+    for i, m in enumerate(MASTERS):
+        out = "loud%d" % i
+        r = t.ok("bad", "gigabyte", "-", "input.txt", out, PARTS, master=m, wrap=("sh", "-c", '"$@" >/dev/null', "sh"))
+        assert t.rows(out) == rows and r.summary["failed_attempts"] == 0, r.summary
+
+
 def case_crash_in_a_thread(t):
     misdeed(t, "thread", "signal 11 in in_thread() at bad.c:")
 

@@ -6,7 +6,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <locale.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -74,6 +76,86 @@ in_thread(void *arg)
     return NULL;
 }
 
+static void *
+busy_for_ever(void *arg)
+{
+    for (;;)
+        free((void *)(((uintptr_t)malloc(100) & ~(uintptr_t)1) + (uintptr_t)zero));
+    return arg;
+}
+
+static jmp_buf gone;
+extern void __longjmp_chk(jmp_buf, int) __attribute__((noreturn)); /* longjmp() of fortified programs: sees where it goes */
+
+static __attribute__((noinline)) int
+remember(volatile char *p, int depth)
+{
+    volatile char here[4096];
+
+    here[0] = *p;
+    if (depth > 0)
+        return remember(here, depth - 1) + here[0];
+    return setjmp(gone);
+}
+
+static __attribute__((noinline)) void
+overrun(void)
+{
+    volatile char *p = malloc(24);
+
+    for (size_t i = 0; p; i++)
+        p[i] = 'x';
+}
+
+static __attribute__((noinline)) void
+free_twice(void)
+{
+    void *volatile p = malloc(24);
+
+    free(p);
+    free(p);
+}
+
+static void
+at_exit(void)
+{
+    *(volatile int *)(uintptr_t)zero = 2;
+}
+
+/* All that a process has one of. */
+static void
+move_house(void)
+{
+    if (chdir("/") != 0)
+        _exit(9);
+    umask(0777);
+    setlocale(LC_ALL, "tr_TR.UTF-8");
+    setenv("LC_ALL", "tr_TR.UTF-8", 1);
+    unsetenv("PATH");
+}
+
+/* Whoever wants to know why this process dies hears nothing. */
+static void
+take_signals(void)
+{
+    for (int i = 1; i < NSIG; i++)
+        signal(i, SIG_DFL);
+    signal(SIGTERM, SIG_IGN);
+    *(volatile int *)(uintptr_t)zero = 2;
+}
+
+/* How many megabytes: "noise" has a few, "gigabyte" a thousand. */
+static void
+shout(unsigned megabytes)
+{
+    static char line[1 << 10];
+
+    memset(line, 'n', sizeof line - 1);
+    line[sizeof line - 1] = '\n';
+    for (unsigned i = 0; i < megabytes << 10; i++)
+        fwrite(line, 1, sizeof line, stdout);
+}
+
 static void
 misbehave(td_task *t, const char *how)
 {
@@ -129,6 +211,23 @@ misbehave(td_task *t, const char *how)
         td_fail(t, "on purpose");
     else if (!strcmp(how, "bad"))
         td_bad(t, "no good");
+    else if (!strcmp(how, "longjmp")) {
+        remember(&sink, 8);
+        __longjmp_chk(gone, 1); /* its frame is no more */
+    } else if (!strcmp(how, "overrun"))
+        overrun();
+    else if (!strcmp(how, "free"))
+        free_twice();
+    else if (!strcmp(how, "atexit"))
+        atexit(at_exit);
+    else if (!strcmp(how, "stray"))
+        pthread_create(&th, NULL, busy_for_ever, NULL), pthread_detach(th);
+    else if (!strcmp(how, "house"))
+        move_house();
+    else if (!strcmp(how, "sigaction"))
+        take_signals();
+    else if (!strcmp(how, "gigabyte"))
+        shout(1024);
     else if (!strcmp(how, "noise"))
         for (int i = 0; i < 200000; i++)
             printf("noise %d\n", i);
@@ -150,6 +249,8 @@ touch(td_task *t, td_str line)
         close(fd);
     }
     misbehave(t, o->how);
+    if (!strcmp(o->how, "length"))
+        line.n = (size_t)1 << 50;
     return line;
 }
 TD_MAP(touch, str, str);
