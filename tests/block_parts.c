@@ -61,21 +61,30 @@ static void
 damage_is_found(void)
 {
     struct arena a = { 0 };
-    struct block_cols cols = make_cols(&a, (struct block_schema){ BLOCK_STR, BLOCK_I64 }, 40, 1, 5);
+    struct block_cols cols = make_cols(&a, (struct block_schema){ BLOCK_STR, BLOCK_I64 }, 120, 1, 5);
     struct block_run_opts o = { .schema = { BLOCK_STR, BLOCK_I64 }, .block_bytes = 300, .first_keys = true };
     int fd = temp_fd();
     off_t size = (off_t)write_run(fd, &o, &cols).file_bytes;
+
+    unsigned flips = 0, found = 0;
 
     NO_ERR(read_all(fd));
     for (off_t i = 0; i < size; i++) {
         char was, now;
 
         CU_ASSERT_FATAL(pread(fd, &was, 1, i) == 1);
-        now = (char)(was ^ (1 << (i % 8)));
-        CU_ASSERT_FATAL(pwrite(fd, &now, 1, i) == 1);
-        IS_ERR(read_all(fd), ERR_CORRUPT, "\"bad\"");
+        for (int bit = 0; bit < 8; bit++, flips++) {
+            now = (char)(was ^ (1 << bit));
+            CU_ASSERT_FATAL(pwrite(fd, &now, 1, i) == 1);
+            struct err *e = read_all(fd);
+            found += e && e->code == ERR_CORRUPT;
+            IS_ERR(e, ERR_CORRUPT, "\"bad\"");
+        }
         CU_ASSERT_FATAL(pwrite(fd, &was, 1, i) == 1);
     }
+    printf("%u of %u flips found ... ", found, flips);
+    EQ_U64(found, flips);
+    CU_ASSERT(flips >= 10000);
     NO_ERR(read_all(fd));
     while (size-- > 0) {
         CU_ASSERT_FATAL(ftruncate(fd, size) == 0);
