@@ -2,7 +2,7 @@
 """Whole jobs from end to end: taskd-submit as a user calls it, on real files, with good and with hostile modules.
 
     tests/e2e/run.py                all cases        tests/e2e/run.py -l         their names
-    tests/e2e/run.py grep bad_exit  some of them     tests/e2e/run.py -k ...     keep the folders
+    tests/e2e/run.py grep 'crash_*' some of them     tests/e2e/run.py -k ...     keep the folders
 
 Each case is a function case_* in cases_*.py; it gets a Case and asserts.  It runs in a folder of its own, and when
 it is over there must be no process, no scratch file and no shared memory of its jobs left: that is part of
@@ -11,6 +11,7 @@ every case.  Expected results are computed here in Python, independently of task
 Environment: top_srcdir, top_builddir (set by `make check`).
 """
 import ctypes
+import fnmatch
 import glob
 import importlib
 import json
@@ -272,7 +273,7 @@ def main(argv, folder=HERE, kind=Case):
     if "-l" in argv:
         print("\n".join(n for n, _ in cases))
         return 0
-    unknown = [w for w in wanted if w not in [n for n, _ in cases]]
+    unknown = [w for w in wanted if not fnmatch.filter([n for n, _ in cases], w)]
     if unknown:
         print("no case is named %s; -l lists them" % ", ".join(unknown), file=sys.stderr)
         return 2
@@ -280,7 +281,7 @@ def main(argv, folder=HERE, kind=Case):
     config = Config()
     count = {"PASS": 0, "SKIP": 0, "FAIL": 0}
     for name, function in cases:
-        if not wanted or name in wanted:
+        if not wanted or any(fnmatch.fnmatchcase(name, w) for w in wanted):
             count[run_case(name, function, config, keep, kind)] += 1
     print("%(PASS)d passed, %(SKIP)d skipped, %(FAIL)d failed" % count)
     return 1 if count["FAIL"] or not count["PASS"] else 0

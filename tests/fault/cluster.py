@@ -154,7 +154,7 @@ class Cluster:
 
     def job(self, module, *args, **kw):
         """Starts one in the background."""
-        return Job(self.case, self.submit_words(module, *args, **kw), self.environment(self.host))
+        return Job(self.case, self.submit_words(module, *args, **kw), self.environment(self.net.here if self.net else self.host))
 
     def executors(self):
         """pids of taskd executor processes of this cluster, and of their runners."""
@@ -208,6 +208,16 @@ class FaultCase(e2e.Case):
         self.to_close = []
         assert not errors, "\n".join(errors)
 
+    def verb(self, c, *words):
+        """Exit status and output of `taskd WORDS` for the master of c."""
+        p = subprocess.run([os.path.join(e2e.BUILD, "taskd-client"), *words, "--master", c.url], cwd=self.dir, text=True,
+                           env=self.environment(c.environment(c.host)), capture_output=True, timeout=30)
+        return p.returncode, p.stdout + p.stderr
+
+    def application(self, c):
+        """The id of one that runs, or None."""
+        return next((x.split()[0] for x in self.verb(c, "list")[1].splitlines() if " RUNNING " in x), None)
+
     def certificates(self, net):
         """A CA and a certificate for each host; returns what gives the words for one."""
         d = self.path("tls")
@@ -252,6 +262,11 @@ class FaultCase(e2e.Case):
     def accumulators(err):
         found = re.findall(r"lines \d+ words \d+ longest \d+", err)
         return found[-1] if found else None
+
+    @classmethod
+    def sums(cls, err):
+        """The same as numbers."""
+        return [int(n) for n in re.findall(r"\d+", cls.accumulators(err) or "0 0 0")]
 
     def check(self, out, said, shape, rounds, path):
         rows, sums = self.reference(shape, rounds, path)

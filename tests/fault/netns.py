@@ -3,9 +3,10 @@
     with Net(["a", "b", "c"]) as net:      10.77.N.1 is this side, .11 .12 .13 the hosts
         net.run("a", ["prog", ...])        words to start a program there (prefix for Popen)
         net.down("b"); net.up("b")         its cable is pulled, and put back
-        net.blackhole("b", "c")            b's packets to c go nowhere, c's to b arrive: one way
-        net.silence("b")                   the same, b's packets to this side
-        net.heal("b")
+        net.lose("b", "c")                 b's packets to c go nowhere, c's to b arrive: one way
+        net.lose("b", "here")              the same, b's packets to this side
+        net.part("b", "c")                 both ways
+        net.heal()                         all of that is over
         net.slow("b", "256kbit")           tbf on its cable
 
 Needs root and iproute2; Net.possible() says whether it can work here.
@@ -59,6 +60,7 @@ class Net:
         return self
 
     def __exit__(self, *_):
+        self.heal()
         for n in self.hosts:
             ip("link", "del", self.cable(n), check=False)
             ip("netns", "del", self.ns(n), check=False)
@@ -79,16 +81,26 @@ class Net:
     def up(self, name):
         ip("link", "set", self.cable(name), "up")
 
-    def blackhole(self, name, other):
-        ip("-n", self.ns(name), "route", "add", "blackhole", self.hosts[other] + "/32")
+    def address(self, name):
+        return self.here if name == "here" else self.hosts[name]
 
-    def silence(self, name):
-        """What it says to this side goes nowhere; it still hears us."""
-        ip("-n", self.ns(name), "route", "add", "blackhole", self.here + "/32")
+    def route(self, name, verb, other, check=True):
+        where = [] if name == "here" else ["-n", self.ns(name)]
+        ip(*where, "route", verb, "blackhole", self.address(other) + "/32", check=check)
 
-    def heal(self, name):
-        for address in [self.here, *self.hosts.values()]:
-            ip("-n", self.ns(name), "route", "del", "blackhole", address + "/32", check=False)
+    def lose(self, name, other):
+        self.route(name, "add", other)
+
+    def part(self, name, other):
+        self.lose(name, other)
+        self.lose(other, name)
+
+    def heal(self):
+        names = ["here", *self.hosts]
+        for name in names:
+            for other in names:
+                if other != name:
+                    self.route(name, "del", other, check=False)
 
     def slow(self, name, rate):
         subprocess.run(["tc", "qdisc", "replace", "dev", self.cable(name), "root", "tbf", "rate", rate, "burst", "32kb",
