@@ -1,59 +1,83 @@
 """Processes that die while jobs run: results and accumulators stay what they are (checks C1, C3, C6, C8, C10, C11, C13)."""
+import collections
 import os
+import shutil
 import signal
 import time
 
 from cluster import LONG, SEED, FaultCase, Ticks, below, pause, processes
 
-SHAPES = ("words", "two", "sort", "distinct")
+SHAPES = ("words", "two", "sort", "distinct", "table")
+ROUNDS = 3000
 
 
-def soak(t, c, kinds, jobs, least, most, rounds, size):
-    """jobs one after the other, something killed every least to most seconds; returns how many were killed."""
-    text = t.text(size)
-    for shape in SHAPES[:jobs]:
-        t.reference(shape, rounds, text)
-    kills = {k: 0 for k in kinds}
-    for n in range(jobs):
-        shape, out = SHAPES[n % len(SHAPES)], "out-%d" % n
-        job = c.job("work", shape, rounds, text, t.path(out), mode="client",
-                                    conf=["taskd.task.maxFailures=1000", "taskd.stage.maxConsecutiveAttempts=1000"])
-        for _ in Ticks(t.random, least, most, job.running):
-            kind = t.random.choice(kinds)
-            executors, runners = c.executors()
-            if kind == "worker":
-                i = t.random.randrange(len(c.workers))
-                c.workers[i].kill()
-                c.start_worker(i)
-            else:
-                pids = executors if kind == "executor" else runners
-                if not pids:
-                    continue
-                try:
-                    os.kill(t.random.choice(pids), signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
-            kills[kind] += 1
-        status = job.wait()
-        assert status == 0, "seed %d, %s, after %s: exit %d: %s" % (SEED, shape, kills, status, job.text()[-3000:])
-        t.check(out, job.text(), shape, rounds, text)
-    print("  %d jobs, killed: %s" % (jobs, kills))
-    return sum(kills.values())
+def kill_one(t, c, kind):
+    """Gives whether there was one."""
+    if kind == "worker":
+        i = t.random.randrange(len(c.workers))
+        c.workers[i].kill()
+        c.start_worker(i)
+        return True
+    pids = c.executors()[0 if kind == "executor" else 1]
+    try:
+        if pids:
+            os.kill(t.random.choice(pids), signal.SIGKILL)
+        return bool(pids)
+    except ProcessLookupError:
+        return False
 
 
-def case_kill_runners(t: FaultCase):
-    """C1, C3: runners."""
-    soak(t, t.cluster(), ["runner"], 200 if LONG else 4, 0.05, 0.25, 3000, 8 << 20)
+def soak(t, weights, jobs, kills, least, most):
+    """At least so many jobs, one after the other, until so many processes were killed, one every least to most seconds.
+    Prints how many jobs gave the same bytes as local[1], and by how much the accumulators were wrong in all."""
+    c = t.cluster()
+    text = t.text(8 << 20)
+    alone = {}
+    for shape in SHAPES:
+        t.reference(shape, ROUNDS, text)
+        alone[shape], _ = timed(t, c, shape, text, "alone-" + shape)
+    killed, done, identical, error, slow, bad = collections.Counter(), 0, 0, 0, [], []
+    while done < jobs or killed.total() < kills:
+        shape, out = SHAPES[done % len(SHAPES)], "out-%d" % done
+
+        def disturb(job):
+            for _ in Ticks(t.random, least, most, job.running):
+                kind = t.random.choices(list(weights), weights.values())[0]
+                killed[kind] += kill_one(t, c, kind)
+        seconds, job = timed(t, c, shape, text, out, disturb)
+        slow.append(seconds / alone[shape])
+        done += 1
+        rows, sums = t.reference(shape, ROUNDS, text)
+        same = job.p.returncode == 0 and t.whole(out) == rows
+        identical += same
+        error += sum(abs(a - b) for a, b in zip(t.sums(job.text()), t.sums(sums))) if same else 0
+        if not same:
+            bad.append("seed %d, %s: exit %d: %s" % (SEED, out, job.p.returncode, job.text()[-1500:]))
+        shutil.rmtree(t.path(out), ignore_errors=True)
+    print("  %d of %d jobs identical, %d killed (%s), accumulator error %d, slowed down %.1f times (median)" % (
+        identical, done, killed.total(), ", ".join("%s %d" % k for k in sorted(killed.items())), error,
+        sorted(slow)[done // 2]))
+    assert identical == done and error == 0, "\n".join(bad)
 
 
-def case_kill_executors(t: FaultCase):
-    """C1, C3: whole executors; their files are still there."""
-    soak(t, t.cluster(), ["executor"], 200 if LONG else 4, 0.3, 1.0, 3000, 8 << 20)
+def timed(t, c, shape, text, out, disturb=None):
+    began = time.monotonic()
+    job = c.job("work", shape, ROUNDS, text, t.path(out),
+                conf=["taskd.task.maxFailures=1000", "taskd.stage.maxConsecutiveAttempts=1000"])
+    if disturb:
+        disturb(job)
+    job.wait()
+    return time.monotonic() - began, job
 
 
-def case_kill_everything(t: FaultCase):
+def case_soak(t: FaultCase):
     """C1, C3: runners, executors, and workers with their files."""
-    soak(t, t.cluster(), ["runner", "runner", "executor", "worker"], 200 if LONG else 4, 0.3, 1.2, 4000, 8 << 20)
+    soak(t, {"runner": 6, "executor": 2, "worker": 1}, 200 if LONG else 5, 1000 if LONG else 25, 0.1, 0.6)
+
+
+def case_soak_of_runners(t: FaultCase):
+    """C1, C3: as many of them as can be."""
+    soak(t, {"runner": 1}, 5, 25, 0.05, 0.2)
 
 
 def case_worker_killed_leaves_nothing(t: FaultCase):
@@ -151,3 +175,43 @@ def case_failed_job_leaves_nothing(t: FaultCase):
         job = c.job("bad", "fail", "-", t.path("in.txt"), t.path(out), 400, conf=["taskd.task.maxFailures=1"])
         assert job.wait() == 1 and "on purpose" in job.text(), job.text()
         t.no_output(out)
+
+
+def case_cancelled(t: FaultCase):
+    """C8: what is killed is gone within 2 s: loops, loops that hear no signal, jobs of 10,000 tasks; as an application,
+    a job, a stage or an attempt."""
+    c = t.cluster()
+    t.file("loop.txt", "POISON\n" * 4)
+    t.file("many.txt", "".join("line %d\n" % i for i in range(60000)))
+    programs = (("bad", "loop", "-", t.path("loop.txt")), ("bad", "signals", "-", t.path("loop.txt")),
+                ("work", "words", 20000, t.path("many.txt")))
+    parts = ((), ("--job", "1"), ("--stage", "0"), ("--task", "0.0.0"))
+    slowest, kills = 0.0, 100 if LONG else 12
+    for n in range(kills):
+        program, part = programs[n % 3], parts[n % 4]
+        args = [*program, t.path("out-%d" % n)] + (["4"] if program[0] == "bad" else [])
+        job = c.job(*args, conf=["taskd.files.maxPartitionBytes=64"] if program[0] == "work" else ())
+        app = None
+        while not (app and c.executors()[1]):
+            assert job.running(), job.text()
+            app = t.application(c)
+        pause(t.random.uniform(0.1, 0.4))
+        before = c.executors()
+        began = time.monotonic()
+        status, said = t.verb(c, "kill", app, *part)
+        assert status == 0 or part[:1] == ("--task",) and program[0] == "work", said
+        if part[:1] == ("--task",):
+            if program[0] == "bad":  # the runner of the attempt is gone; the task runs again
+                while set(before[1]) <= set(c.executors()[1]):
+                    assert time.monotonic() < began + 10, "the runner of an attempt that was killed is there after 10 s"
+                    pause(0.005)
+                slowest = max(slowest, time.monotonic() - began)
+            began = time.monotonic()
+            t.verb(c, "kill", app)
+        while any(c.executors()):
+            assert time.monotonic() < began + 10, "10 s after `kill %s` there is %s" % (" ".join(part), c.executors())
+            pause(0.005)
+        slowest = max(slowest, time.monotonic() - began)
+        assert job.wait() != 0, job.text()
+    print("  %d killed, the slowest was gone after %.2f s" % (kills, slowest))
+    assert slowest <= 2
