@@ -366,6 +366,47 @@ stale(void)
     end(f, 1);
 }
 
+static void
+say_down(struct fake *f, uint32_t slot, uint32_t life)
+{
+    Taskd__Item it = TASKD__ITEM__INIT;
+    Taskd__SlotDown m = TASKD__SLOT_DOWN__INIT;
+
+    m.slot = slot;
+    m.life = life;
+    it.kind_case = TASKD__ITEM__KIND_SLOT_DOWN;
+    it.slot_down = &m;
+    say(f, &it);
+    rounds();
+}
+
+/* The death of a runner, told twice, is one: launches are for the slot as the executor has it. */
+static void
+down_twice(void)
+{
+    struct fake f[1] = { 0 };
+    unsigned at;
+
+    begin();
+    attach(f, 1, 1, "");
+    submit();
+    at = f->n_launches;
+    say_down(f, 0, 1);
+    say_down(f, 0, 1);
+    EQ_U64(w.d->totals.stale, 1);
+    CU_ASSERT_FATAL(f->n_launches > at);
+    for (unsigned i = at; i < f->n_launches; i++)
+        EQ_U64(f->launch[i].life, 1);
+    answer_all(f, &at, 0);
+    answer_all(f, &at, 1);
+    CU_ASSERT(!w.d->job.active);
+    EQ_U64(w.losses, 0);
+    say_down(f, 0, 3); /* the second one is lost */
+    EQ_U64(w.losses, 1);
+    EQ_U64(w.lost_code, ERR_CORRUPT);
+    end(f, 1);
+}
+
 /* What can't be said by an executor of ours ends it, and nothing else. */
 static void
 impossible(void)
@@ -543,6 +584,7 @@ static const struct unit_test tests[] = {
     { "driver.strangers", strangers },
     { "driver.whole_job", whole_job },
     { "driver.stale", stale },
+    { "driver.down_twice", down_twice },
     { "driver.impossible", impossible },
     { "driver.came_again", came_again },
     { "driver.node_lost", node_lost },

@@ -234,11 +234,10 @@ static void
 stale(void)
 {
     begin();
-    say_stage(5);
     say_welcome();
     say_stage(4);
     rounds();
-    EQ_U64(executor_stale(w.x), 2);
+    EQ_U64(executor_stale(w.x), 1);
     EQ_U64(w.x->n_stages, 0);
     say_stage(5);
     say_launch(1, 0, 7); /* of another life of the slot */
@@ -252,6 +251,9 @@ stale(void)
 static void
 out_of_bounds(void)
 {
+    begin();
+    say_stage(5); /* before the welcome */
+    ends_with(ERR_CORRUPT);
     begin();
     say_welcome();
     say_launch(0, 99, 0);

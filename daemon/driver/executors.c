@@ -217,6 +217,18 @@ answered(struct lane *l, const struct wire_done *w, struct attempt *ret)
     return false;
 }
 
+static bool
+queued(const struct lane *l, uint32_t stage, uint32_t partition, uint32_t attempt)
+{
+    for (uint32_t i = 0; i < l->n; i++) {
+        const struct attempt *t = &l->queue[l->head + i];
+
+        if (t->stage == stage && t->partition == partition && t->attempt == attempt)
+            return true;
+    }
+    return false;
+}
+
 /* False: what it says can't be; x is to be dropped. */
 static bool
 on_done(struct remote *x, const Taskd__Done *m)
@@ -236,7 +248,8 @@ on_done(struct remote *x, const Taskd__Done *m)
     if (w.task.epoch != x->epoch || !answered(&x->lane[m->slot], &w, &t)) {
         d->totals.stale++;
         err_free(w.err);
-        return true;
+        /* an answer before its time: the one that is due is lost */
+        return w.task.epoch != x->epoch || !queued(&x->lane[m->slot], w.task.stage, w.task.partition, w.task.attempt);
     }
     x->lane[m->slot].records = x->lane[m->slot].bytes = 0;
     driver__done(d, x, m->slot, &w, &t);
@@ -250,16 +263,18 @@ on_slot_down(struct remote *x, const Taskd__SlotDown *m)
         return false;
     struct lane *l = &x->lane[m->slot];
     struct attempt t = { m->stage, m->partition, m->attempt, 0 };
-    bool had = false;
 
-    for (uint32_t i = 0; m->had_task && i < l->n; i++) {
-        const struct attempt *q = &l->queue[l->head + i];
-
-        had |= q->stage == t.stage && q->partition == t.partition && q->attempt == t.attempt;
+    if (m->life <= l->life) {
+        x->d->totals.stale++;
+        return true;
     }
+    if (m->life != l->life + 1)
+        return false;
+
+    bool had = m->had_task && queued(l, t.stage, t.partition, t.attempt);
     l->head = l->n = 0;
     l->records = l->bytes = 0;
-    l->life++;
+    l->life = m->life;
     struct err *why = proto_err(m->why);
     driver__slot_down(x->d, x, m->slot, had ? &t : NULL,
                       why ? why : err_new(ERR_LOST, "a runner ended, it is not known why"));

@@ -67,7 +67,7 @@ executor__say_down(struct executor *x, unsigned slot, const struct wire_task *t,
     }
     it.kind_case = TASKD__ITEM__KIND_SLOT_DOWN;
     it.slot_down = &m;
-    x->slot[slot].life++;
+    m.life = ++x->slot[slot].life;
     send(x, &it);
     err_free(why);
 }

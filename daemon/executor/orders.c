@@ -189,7 +189,9 @@ dispatch(struct executor *x, const Taskd__Item *it)
     case TASKD__ITEM__KIND_WELCOME: return on_welcome(x, it);
     default: break;
     }
-    if (!x->welcome || it->app != x->app || it->epoch != x->epoch) {
+    if (!x->welcome) /* whatever it was, it is lost: nothing of a link is left out */
+        return err_new(ERR_CORRUPT, "an order before the welcome (%d)", (int)it->kind_case);
+    if (it->app != x->app || it->epoch != x->epoch) {
         x->stale++;
         return NULL;
     }

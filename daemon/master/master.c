@@ -160,7 +160,7 @@ on_item(struct party *p, const Taskd__Item *item)
     if (item->kind_case == TASKD__ITEM__KIND_HELLO && !p->greeted)
         on_hello(p, item->hello);
     else if (!p->greeted || item->kind_case == TASKD__ITEM__KIND_HELLO)
-        master__refuse(p, err_new(ERR_CORRUPT, "somebody did not greet"));
+        master__refuse(p, err_new(ERR_CORRUPT, p->greeted ? "somebody greeted twice" : "somebody did not greet"));
     else if (is_stale(p->m, item))
         p->m->stale++;
     else if (p->role == ROLE_WORKER)
