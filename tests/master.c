@@ -509,8 +509,12 @@ test_driver(void)
     EQ_STR(rig_later(&r, SEC), "driver e active@wb #2 0 (); run e #1@wb");
     EQ_STR(rig_child(&r, "wb", "e", 0, GRANTS_ENDED, 3, ""), "driver e failed@ #2 3 (it ended with status 3)");
     RIG(&r, DRIVER_SUBMIT, .id = "f");
+    /* the order to start it was lost with the link, and no try of the driver with it */
     RIG(&r, WORKER_DOWN, .id = "wa");
-    EQ_STR(rig_later(&r, SEC), "driver f lost@ #1 5 (worker wa on a is gone); lost wa");
+    EQ_STR(rig_worker(&r, "wa", 3, 8), "driver f backoff@ #1 0 (worker wa came back without it); driver f active@wa #2 0 (); run f #1@wa");
+    EQ_STR(rig_child(&r, "wa", "f", 0, GRANTS_RUNNING, 0, ""), "");
+    RIG(&r, WORKER_DOWN, .id = "wa");
+    EQ_STR(rig_later(&r, SEC), "driver f lost@ #2 5 (worker wa on a is gone); lost wa");
     rig_fini(&r);
 }
 

@@ -401,6 +401,9 @@ test_said_again(void)
     peer_hears(&c, "submitted");
     strcpy(id, c.id);
     peer_hears(&a, "run ");
+    client_submits_again(&c, sha, false, "key 1", false); /* twice on one link */
+    peer_hears(&c, "submitted");
+    EQ_STR(c.id, id);
     client_submits_again(&c, sha, false, "key 1", true);
     peer_hears(&c, "submitted");
     EQ_STR(c.id, id);

@@ -87,7 +87,7 @@ accept_submission(struct master *m, const Taskd__SubmitDriver *s, struct drow **
     return NULL;
 }
 
-/* The one that was accepted with that key; its client did not hear of it. */
+/* The one that was accepted with that key: what is said twice is one. */
 static struct drow *
 accepted_before(struct master *m, const ProtobufCBinaryData *key)
 {
@@ -112,7 +112,7 @@ on_submit(struct party *p, const Taskd__SubmitDriver *s)
 {
     struct master *m = p->m;
     Taskd__Submitted submitted = TASKD__SUBMITTED__INIT;
-    struct drow *d = s->again ? accepted_before(m, &s->key) : NULL;
+    struct drow *d = accepted_before(m, &s->key);
     struct err *e = d ? NULL : check_submission(m, s);
 
     if (d) {

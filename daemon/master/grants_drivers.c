@@ -81,6 +81,12 @@ again(struct grants *g, struct grants__driver *d, uint64_t not_before, uint32_t 
     grants__driver_say(g, d, GRANTS_BACKOFF, status, why);
 }
 
+void
+grants__driver_again(struct grants *g, struct grants__driver *d, const char *why)
+{
+    again(g, d, g->now, 0, why);
+}
+
 /* The lease is free already. */
 void
 grants__driver_ended(struct grants *g, struct grants__driver *d, const struct grants__worker *w, bool failed,

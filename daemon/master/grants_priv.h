@@ -157,6 +157,8 @@ struct grants__driver *grants__driver(const struct grants *g, const char *id);
 void grants__driver_event(struct grants *g, const struct grants_event *ev);
 void grants__driver_ended(struct grants *g, struct grants__driver *d, const struct grants__worker *w, bool failed,
                           uint32_t status, const char *text);
+/* It was never started; no try of it is lost. */
+void grants__driver_again(struct grants *g, struct grants__driver *d, const char *why);
 void grants__driver_lost(struct grants *g, struct grants__driver *d, const char *text);
 /* A worker reports d; true if it may live. */
 bool grants__driver_found(struct grants *g, struct grants__driver *d, struct grants__lease *l);

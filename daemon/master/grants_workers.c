@@ -279,8 +279,13 @@ reconcile(struct grants *g, struct grants__worker *w, const struct grants_event 
         const char *why = grants__text(g, "worker %s came back without it", w->id);
 
         if (d) {
+            bool begun = l->state != LEASE_STARTING;
+
             grants__lease_free(g, l);
-            grants__driver_lost(g, d, why);
+            if (begun)
+                grants__driver_lost(g, d, why);
+            else /* the order was lost with the link: a worker lists what it was told to start, also when it has ended */
+                grants__driver_again(g, d, why);
         } else {
             /* nobody's fault: it counts neither as failed nor as lost with its files */
             grants__executor_ended(g, l, false, 0, why, false);
