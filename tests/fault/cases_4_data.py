@@ -3,6 +3,7 @@ import glob
 import os
 import shutil
 import subprocess
+import time
 
 import e2e
 from cluster import LONG, FaultCase, Ticks, pause
@@ -65,6 +66,11 @@ def case_map_output_removed(t: FaultCase):
     harm_blocks(t, os.unlink, 20 if LONG else 2)
 
 
+def used(path):
+    s = os.statvfs(path)
+    return (s.f_blocks - s.f_bfree) * s.f_frsize
+
+
 def case_disk_full(t: FaultCase):
     """Workers with 16 MB: the job fails in a sentence that names the folder, and leaves nothing."""
     if os.geteuid() != 0:
@@ -81,6 +87,10 @@ def case_disk_full(t: FaultCase):
         assert status == 1, job.text()
         assert "No space left on device" in job.text() and "worker-" in job.text(), job.text()
         t.no_output("out")
+        end = time.monotonic() + 5
+        while time.monotonic() < end and max(used(t.path("worker-%d" % i)) for i in range(2)) > 1 << 20:
+            pause(0.05)
+        assert all(used(t.path("worker-%d" % i)) <= 1 << 20 for i in range(2)), "what filled the disks is still there"
         t.close()
     finally:
         for i in range(2):

@@ -71,6 +71,9 @@ class Daemon:
     def pid(self):
         return self.process.pid
 
+    def fds(self):
+        return len(os.listdir("/proc/%d/fd" % self.pid))
+
     def said(self):
         with open(self.log, errors="replace") as f:
             return f.read()
@@ -99,10 +102,11 @@ class Daemon:
 class Cluster:
     """A master and workers.  hosts: a netns.Net whose hosts the workers live on, else all on loopback."""
 
-    def __init__(self, case, workers=2, cores=1, memory="1g", net=None, master_at=None, tls=None, proxy=None):
+    def __init__(self, case, workers=2, cores=1, memory="1g", net=None, master_at=None, tls=None, proxy=None, apart=False):
         self.case, self.cores, self.memory, self.net, self.tls, self.proxy = case, cores, memory, net, tls, proxy
         self.host = (net.hosts[master_at] if master_at else net.here) if net else "127.0.0.1"
         self.master_prefix = net.run(master_at, []) if net and master_at else []
+        self.apart = apart  # on loopback, each worker takes itself for a host of its own
         self.port = 0
         self.url = None
         self.master = None
@@ -141,7 +145,7 @@ class Cluster:
 
     def start_worker(self, i):
         name = self.names[i] if self.net else None
-        host = self.net.hosts[name] if self.net else "127.0.0.1"
+        host = self.net.hosts[name] if self.net else "127.0.0.%d" % (2 + i if self.apart else 1)
         words = self.role("worker", self.url, "--host", host, "--cores", str(self.cores), "--memory", self.memory,
                           "--dir", self.case.path("worker-%d" % i))
         prefix = self.net.run(name, []) if self.net else ()

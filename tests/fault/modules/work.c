@@ -7,6 +7,7 @@
  *   two       two shuffles: how many words have which count
  *   sort      lines in order
  *   distinct  words, each once
+ *   table     words and numbers that a broadcast has for them
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -42,6 +43,27 @@ words(td_task *t, td_str line, td_out_str_i64 *out)
 }
 TD_FLAT_MAP(words, str, str_i64);
 
+TD_BROADCAST(table); /* bytes */
+
+static void
+looked_up(td_task *t, td_str line, td_out_str_i64 *out)
+{
+    const td_str *b = td_get(t, table);
+    td_str w;
+
+    if (spin(t, line) == 42)
+        return;
+    if (line.n % 1000 == 77)
+        td_log(t, TD_WARN, "a line of %d bytes", (int)line.n);
+    td_add(t, lines_seen, 1);
+    td_max(t, longest, (int64_t)line.n);
+    TD_EACH_WORD(w, line) {
+        td_add(t, words_seen, 1);
+        td_emit(out, w, b->p[w.n * 4001 % b->n]);
+    }
+}
+TD_FLAT_MAP(looked_up, str, str_i64);
+
 static td_str
 keep(td_task *t, td_str line)
 {
@@ -69,12 +91,20 @@ static int
 job(td_job *j, int argc, char **argv)
 {
     if (argc != 5)
-        return TD_USAGE(j, "work words|two|sort|distinct ROUNDS INPUT OUTPUT");
+        return TD_USAGE(j, "work words|two|sort|distinct|table ROUNDS INPUT OUTPUT");
     uint64_t rounds = strtoull(argv[2], NULL, 10);
     td_ds *in = td_text_file(j, argv[3]), *d;
 
     if (!strcmp(argv[1], "sort")) {
         d = td_sort(td_map(in, keep, TD_ARG(rounds)));
+    } else if (!strcmp(argv[1], "table")) {
+        static char bytes[5 << 20];
+
+        for (size_t i = 0; i < sizeof bytes; i++)
+            bytes[i] = (char)(i % 101);
+        if (td_broadcast(j, table, bytes, sizeof bytes))
+            return 1;
+        d = td_sum_by_key(td_flat_map(in, looked_up, TD_ARG(rounds)));
     } else {
         d = td_flat_map(in, words, TD_ARG(rounds));
         if (!strcmp(argv[1], "words"))
@@ -84,7 +114,7 @@ job(td_job *j, int argc, char **argv)
         else if (!strcmp(argv[1], "distinct"))
             d = td_distinct(td_map(d, word));
         else
-            return TD_USAGE(j, "work words|two|sort|distinct ROUNDS INPUT OUTPUT");
+            return TD_USAGE(j, "work words|two|sort|distinct|table ROUNDS INPUT OUTPUT");
     }
     int status = td_save_text(d, argv[4]);
     if (status == 0)
