@@ -278,6 +278,7 @@ def main(argv, folder=HERE, kind=Case):
         print("no case is named %s; -l lists them" % ", ".join(unknown), file=sys.stderr)
         return 2
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a case ends what it started
     config = Config()
     count = {"PASS": 0, "SKIP": 0, "FAIL": 0}
     for name, function in cases:
