@@ -1,11 +1,8 @@
 """Processes that die while jobs run: results and accumulators stay what they are (checks C1, C3, C6, C8, C10, C11, C13)."""
 import collections
-import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 from cluster import LONG, SEED, FaultCase, Ticks, below, pause, processes
@@ -141,30 +138,6 @@ def case_executor_hangs_and_returns(t: FaultCase):
         assert job.wait() == 0, job.text()
         t.check("out-%d" % n, job.text(), "two", 6000, text)
     print("  %d frozen, given up after %.1f s at most" % (n + 1, slowest))
-
-
-def case_no_false_death(t: FaultCase):
-    """All cores are busy with other things, for 10 minutes in the long form: nobody is taken for dead."""
-    c = t.cluster()
-    text = t.text(8 << 20)
-    t.reference("words", 6000, text)
-    end, n = time.monotonic() + (600 if LONG else 8), 0
-    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * os.cpu_count())]
-    try:
-        while time.monotonic() < end:
-            job = c.job("work", "words", 6000, text, t.path("out-%d" % n), summary=t.path("summary"))
-            assert job.wait() == 0, job.text()
-            t.check("out-%d" % n, job.text(), "words", 6000, text)
-            with open(t.path("summary")) as f:
-                summary = json.load(f)
-            assert summary["failed_attempts"] == 0 and "lost" not in job.text(), (summary, job.text())
-            n += 1
-    finally:
-        for p in busy:
-            p.kill()
-            p.wait()
-    assert "worker_lost" not in c.master.said(), c.master.said()[-2000:]
-    print("  %d jobs, nobody was taken for dead" % n)
 
 
 def case_driver_killed(t: FaultCase):
