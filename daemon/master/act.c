@@ -117,6 +117,13 @@ to_worker(struct master *m, const struct grants_action *a)
     }
 }
 
+/* Of what ended well there is nothing to be said. */
+static const char *
+reason(const struct grants_action *a)
+{
+    return a->state != GRANTS_FINISHED && a->text[0] ? a->text : NULL;
+}
+
 static void
 app_over(struct master *m, const struct grants_action *a)
 {
@@ -125,7 +132,7 @@ app_over(struct master *m, const struct grants_action *a)
     if (!r)
         return;
     EMIT(m->o.log, app_over, .app = a->id, .state = master__app_state(m, r), .exit_code = a->status,
-         .err = a->text[0] ? a->text : NULL);
+         .err = reason(a));
     if (!r->party)
         return;
     struct party *p = r->party;
@@ -189,8 +196,7 @@ driver_changed(struct master *m, const struct grants_action *a)
     if (!d)
         return;
     EMIT(m->o.log, driver_state, .driver = a->id, .state = master__driver_state(d),
-         .worker = a->worker[0] ? a->worker : NULL, .try = a->tries, .exit_code = a->status,
-         .err = a->text[0] ? a->text : NULL);
+         .worker = a->worker[0] ? a->worker : NULL, .try = a->tries, .exit_code = a->status, .err = reason(a));
     if (d->row.ended_ms)
         follow__over(m, d);
 }

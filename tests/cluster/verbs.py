@@ -309,6 +309,8 @@ def case_logs_are_json_lines(c):
                     x = json.loads(line)
                     assert {"ts", "level", "role", "host", "event", "message"} <= set(x), x
                     assert x["role"] == name.rstrip("12"), x
+                    if x.get("state") == "FINISHED":
+                        assert "err" not in x, x
                     if x.get("app") == app:
                         told.add(x["role"])
     assert told == {"master", "worker"}, told
