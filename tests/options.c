@@ -182,6 +182,7 @@ masters_are_clusters(void)
     } local[] = {
         { "local-cluster[2,1,1024]", 2, 1, 1ull << 30 }, { "local-cluster[1,4,3]", 1, 4, 3 << 20 },
         { "local-cluster[64,1024,512m]", 64, 1024, 512 << 20 }, { "local-cluster[3,2,2G]", 3, 2, 2ull << 30 },
+        { "local-cluster[ 2 , 1,1024 ]", 2, 1, 1ull << 30 },
         { "local-cluster[1,1,1024k]", 1, 1, 1 << 20 }, { "local-cluster[1,1,1t]", 1, 1, 1ull << 40 },
     };
     struct submit_master m;
@@ -246,6 +247,7 @@ other_masters_are_none(void)
         { "local-cluster[2,1,x]", "is not a master" },
         { "local-cluster[2,1,1024", "is not a master" },
         { "local-cluster[2,1,1024]]", "is not a master" },
+        { "local-cluster[2,1 1,1024]", "is not a master" },
         { "local-cluster[2,1,1024q]", "is not a master" },
         { "local-cluster[,1,1024]", "is not a master" },
         { "local-cluster[0,1,1024]", "has not between 1 and 64 workers" },

@@ -83,15 +83,23 @@ memory(const char *p, uint64_t *ret)
     return p;
 }
 
+/* p behind spaces, which Spark allows around the three numbers; NULL stays. */
+static const char *
+spaces(const char *p)
+{
+    return p ? p + strspn(p, " ") : NULL;
+}
+
 static struct err *
 local_cluster(const char *master, struct submit_master *m)
 {
-    const char *p = master + strlen("local-cluster[");
+    const char *p = spaces(master + strlen("local-cluster["));
     uint64_t n, cores, bytes;
 
     m->kind = SUBMIT_LOCAL_CLUSTER;
-    if (!(p = number(p, WORKERS_MAX, &n)) || *p++ != ',' || !(p = number(p, SLOTS_MAX, &cores)) || *p++ != ',' ||
-        !(p = memory(p, &bytes)) || strcmp(p, "]"))
+    if (!(p = spaces(number(p, WORKERS_MAX, &n))) || *p++ != ',' ||
+        !(p = spaces(number(spaces(p), SLOTS_MAX, &cores))) || *p++ != ',' || !(p = spaces(memory(spaces(p), &bytes))) ||
+        strcmp(p, "]"))
         return err_hint(err_new(ERR_CONFIG, "\"%s\" is not a master", master),
                         "Write local-cluster[WORKERS,CORES,MEMORY], such as local-cluster[2,1,1024] or "
                         "local-cluster[2,1,1g]; each worker has that many cores and that much memory (MiB).");
