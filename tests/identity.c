@@ -1,13 +1,16 @@
 /* Tests of daemon/common/identity: which files a process shows itself by, and who may read them. */
 #include <fcntl.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <netinet/in.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/file.h"
+#include "common/host.h"
 #include "common/identity.h"
 #include "unit.h"
 
@@ -219,6 +222,25 @@ two_masters_agree(void)
     end();
 }
 
+/* Addresses and "localhost" are meant as they are said; a name that is loopback here only is warned of. */
+static void
+names_that_lead_nowhere(void)
+{
+    static const char *const fine[] = { "127.0.0.1", "::1", "localhost", "10.0.0.1", "0.0.0.0", "no.such.name.invalid" };
+    struct addrinfo *found = NULL;
+    char name[256];
+
+    for (size_t i = 0; i < sizeof fine / sizeof *fine; i++)
+        NO_ERR(host_check(fine[i]));
+    if (gethostname(name, sizeof name) || getaddrinfo(name, NULL, NULL, &found))
+        return; /* a host without a name */
+    bool here = found->ai_family == AF_INET &&
+                *(const unsigned char *)&((struct sockaddr_in *)(void *)found->ai_addr)->sin_addr == 127;
+    if (here)
+        IS_ERR(host_check(name), ERR_CONFIG, "where no other host gets to\nhint: Name this host's address with --host");
+    freeaddrinfo(found);
+}
+
 static const struct unit_test tests[] = {
     { "identity.the_first_one_makes_a_token", the_first_one_makes_a_token },
     { "identity.a_home_that_is_none", a_home_that_is_none },
@@ -227,6 +249,7 @@ static const struct unit_test tests[] = {
     { "identity.named_files_count", named_files_count },
     { "identity.tls_files_have_a_place", tls_files_have_a_place },
     { "identity.two_masters_agree", two_masters_agree },
+    { "identity.names_that_lead_nowhere", names_that_lead_nowhere },
     UNIT_END,
 };
 

@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "common/args.h"
+#include "common/host.h"
 #include "common/identity.h"
 #include "event/event.h"
 #include "master/master.h"
@@ -143,6 +144,8 @@ serve(struct app *x)
     x->sink = event_json_sink(&x->log);
     TRY(master_new(x->loop, &o, &x->master));
     TRY(listen_now(x));
+    if (x->identity.tls) /* others are meant to come in */
+        host_warn(&x->sink, x->bind);
     return loop_run(x->loop);
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/exe.h"
 #include "common/args.h"
+#include "common/host.h"
 #include "common/identity.h"
 #include "event/event.h"
 #include "net/loop.h"
@@ -174,6 +175,9 @@ serve(struct app *x)
     x->o.refused = refused;
     x->o.arg = x;
     TRY(worker_new(x->loop, &x->o, &x->worker));
+    struct event_sink log = event_json_sink(&x->log);
+    if (x->identity.tls) /* others are meant to come in */
+        host_warn(&log, x->o.host);
     TRY(loop_run(x->loop));
     return x->why;
 }
