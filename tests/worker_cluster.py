@@ -542,6 +542,59 @@ def case_library(w):
     files_job(w, "--libs", w.path("libfrom.so.1"))
 
 
+ONLY_C = """
+#include <time.h>
+#include <taskd.h>
+int only(void);
+static void
+slow(td_task *t, td_str line, td_out_str *out)
+{
+    struct timespec ts = { 0, 10000000 };
+
+    nanosleep(&ts, NULL); /* that is the work */
+    if (only() == 7)
+        td_emit(out, line);
+}
+TD_FLAT_MAP(slow, str, str);
+static int
+job(td_job *j, int argc, char **argv)
+{
+    return td_save_text(td_flat_map(td_text_file(j, argv[1]), slow), argv[2]);
+}
+TD_PLUGIN("only", "1", job);
+"""
+
+
+def case_unfit(w):
+    """A host that comes when a job runs, and can't run its module: the job goes on without it, and hears why."""
+    with open(w.path("only.c"), "w") as f:
+        f.write("int only(void); int only(void) { return 7; }\n")
+    os.mkdir(w.path("lib"))
+    subprocess.run(["cc", "-shared", "-fPIC", "-Wl,-soname,libonly.so.1", w.path("only.c"), "-o", w.path("lib/libonly.so.1")],
+                   check=True)
+    with open(w.path("job.c"), "w") as f:
+        f.write(ONLY_C)
+    subprocess.run([os.path.join(SRC, "sdk/taskd-cc"), w.path("job.c"), "-o", w.path("job.so"), "-L" + w.path("lib"),
+                    "-l:libonly.so.1"], check=True)
+    lines = ["line %06d and more\n" % i for i in range(400)]
+    with open(os.path.join(w.input, "a.txt"), "w") as f:
+        f.write("".join(lines))
+    w.master()
+    without = w.env
+    w.env = dict(without, LD_LIBRARY_PATH=w.path("lib"))
+    job = w.submit("out", "--conf", "taskd.files.maxPartitionBytes=1k", "--executor-cores", "1", module=w.path("job"))
+    wait_for(lambda: '"WAITING"' in subprocess.run([os.path.join(BUILD, "taskd"), "list", "--json", "--master", w.url],
+                                                  env=w.env, capture_output=True, text=True).stdout, 20, "no application")
+    a = w.worker("a", cores=1)
+    a.until("runs as process")
+    w.env = without
+    b = w.worker("b", cores=1)
+    b.until("needs libonly.so.1, this machine does not have it")
+    _, err = w.finish(job)
+    if "".join(open(x).read() for x in sorted(glob.glob(w.path("out", "part-*")))) != "".join(lines):
+        fail("other lines")
+
+
 def case_tls(w):
     """The same job when all links and fetches are mutual TLS."""
     cert = [os.path.join(BUILD, "taskd-cert")]

@@ -120,6 +120,21 @@ libs_of(struct process *p, uint32_t *ret_n)
     return libs;
 }
 
+/* Was the module not compared with this host, as it came later than the application, then it is now: an executor that
+ * can't start is avoided, while a task that can't load its module ends the job. */
+static struct err *
+check_module(struct process *p, const char *files, const char *const *libs, uint32_t n_libs)
+{
+    struct module_info *info = ARENA_ARRAY(&p->a, struct module_info, n_libs);
+    struct module_profile host;
+
+    for (uint32_t i = 0; i < n_libs; i++)
+        TRY(module_read_library(arena_printf(&p->a, "%s/%s", files, libs[i]), libs[i], &p->a, &info[i]));
+    module_profile_host(&host);
+    TRY_OR(module_check_all(&p->module.info, info, n_libs, &host), "host %s", p->spec->host);
+    return NULL;
+}
+
 static struct err *
 start(struct process *p)
 {
@@ -130,17 +145,19 @@ start(struct process *p)
     TRY(zygote_start(runner, &p->zygote));
     const Taskd__ExecutorSpec *s = p->spec;
     TRY(read_module(p));
+    uint32_t n_libs = 0;
+    const char *const *libs = libs_of(p, &n_libs);
+    const char *files = arena_printf(&p->a, "%s/../files", s->dir);
+    TRY(check_module(p, files, libs, n_libs));
     TRY(loop_new(&p->loop));
     TRY(rpc_new(p->loop, &p->rpc));
     if (s->tls_ca[0])
         p->tls = (struct tls_files){ s->tls_ca, s->tls_cert, s->tls_key };
     struct rpc_dial_opts dial = { .address = s->start->driver, .tls = s->tls_ca[0] ? &p->tls : NULL };
-    uint32_t n_libs = 0;
-    const char *const *libs = libs_of(p, &n_libs);
     struct executor_opts o = {
         .number = s->start->executor, .slots = s->start->cores,
         .host = s->host, .bulk = s->bulk, .dir = s->dir, .worker = s->worker, .scratch = s->scratch,
-        .files = arena_printf(&p->a, "%s/../files", s->dir), .libs = libs, .n_libs = n_libs,
+        .files = files, .libs = libs, .n_libs = n_libs,
         .module_fd = p->module.fd, .module_name = p->module.info.name, .symbolise = symbolise,
         .end = on_end, .arg = p,
     };
