@@ -4,8 +4,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +24,7 @@
 #include "net/spawn.h"
 #include "runner/runner.h"
 
-enum { ZYGOTE_FRAME_MAX = 65536, OOM_SCORE = 500 };
+enum { ZYGOTE_FRAME_MAX = 65536, OOM_SCORE = 500, KILL_ROUNDS = 10000 };
 
 struct zygote {
     struct frame_chan *chan;
@@ -28,6 +32,8 @@ struct zygote {
     void (*run)(const struct runner_start *);
     char **paths; /* to be removed at the end */
     size_t npaths;
+    struct { uint32_t id; pid_t pid; } *runner; /* the last one made for each id; it leads a group of processes */
+    size_t nrunners;
 };
 
 /* ---- the janitor */
@@ -68,27 +74,66 @@ path_unregister(struct zygote *z, char *path)
     z->paths[i] = z->paths[--z->npaths];
 }
 
-/* Everything of the session it leads: runners, and what modules forked. */
+/* Is it in the session and alive?  What is dead already only waits for its parent. */
+static bool
+lives_here(int proc, const char *pid, pid_t session)
+{
+    char path[32], stat[512];
+
+    if (getsid(atoi(pid)) != session)
+        return false;
+    snprintf(path, sizeof path, "%.20s/stat", pid);
+    int fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, stat, sizeof stat - 1);
+    file_close(&fd);
+    stat[n > 0 ? n : 0] = 0;
+    const char *state = strrchr(stat, ')'); /* "pid (name) S ..." */
+
+    return n > 0 && !(state && strlen(state) > 2 && strchr("ZX", state[2]));
+}
+
+/* What runners forked: a group dies as a whole, however fast it forks. */
+static void
+kill_groups(const struct zygote *z)
+{
+    for (size_t i = 0; i < z->nrunners; i++) {
+        pid_t pid = z->runner[i].pid, session = getsid(pid);
+
+        if (session == getpid() || session < 0) /* else the number is somebody else's by now */
+            kill(-pid, SIGKILL);
+    }
+}
+
+/* And what left these groups; until none is left. */
 static void
 kill_session(void)
 {
-    DIR *d = opendir("/proc");
     pid_t self = getpid();
+    bool found = true;
 
-    if (!d)
-        return;
-    for (struct dirent *f; (f = readdir(d));) {
-        pid_t pid = atoi(f->d_name);
+    for (int round = 0; found && round < KILL_ROUNDS; round++) {
+        DIR *d = opendir("/proc");
 
-        if (pid > 0 && pid != self && getsid(pid) == self)
-            kill(pid, SIGKILL);
+        if (!d)
+            return;
+        found = false;
+        for (struct dirent *f; (f = readdir(d));) {
+            pid_t pid = atoi(f->d_name), group;
+
+            if (pid <= 0 || pid == self || !lives_here(dirfd(d), f->d_name, self))
+                continue;
+            found = true;
+            group = getpgid(pid);
+            kill(group > 0 && group != self ? -group : pid, SIGKILL);
+        }
+        closedir(d);
     }
-    closedir(d);
 }
 
 static void
 clean_up(struct zygote *z)
 {
+    kill_groups(z);
     kill_session();
     while (z->npaths) {
         char *path = z->paths[--z->npaths];
@@ -104,6 +149,7 @@ clean_up(struct zygote *z)
         free(path);
     }
     free(z->paths);
+    free(z->runner);
 }
 
 /* ---- runners */
@@ -167,6 +213,29 @@ prefer_for_oom(void)
     file_close(&fd);
 }
 
+/* What a module starts must end with the job: nothing leaves the session.  (A kernel without seccomp: then it might.)
+ * The filter is to cost nothing, so it asks for none of the mitigations that come with sandboxes. */
+static void
+stay_in_session(void)
+{
+#if defined(__x86_64__)
+    enum { ARCH = AUDIT_ARCH_X86_64 };
+#elif defined(__aarch64__)
+    enum { ARCH = AUDIT_ARCH_AARCH64 };
+#endif
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_setsid, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog prog = { sizeof code / sizeof *code, code };
+
+    syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &prog);
+}
+
 static _Noreturn void
 become_runner(struct zygote *z, const struct runner_start *s, uint64_t data_limit)
 {
@@ -179,6 +248,7 @@ become_runner(struct zygote *z, const struct runner_start *s, uint64_t data_limi
     frame_close(z->chan);
     default_signals();
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    stay_in_session();
     set_limit(RLIMIT_CORE, 0);
     limit_data(data_limit);
     prefer_for_oom();
@@ -190,6 +260,22 @@ become_runner(struct zygote *z, const struct runner_start *s, uint64_t data_limi
     prctl(PR_SET_NAME, name);
     z->run(s);
     _exit(1); /* not reached */
+}
+
+static void
+remember(struct zygote *z, uint32_t id, pid_t pid)
+{
+    size_t i = 0;
+
+    while (i < z->nrunners && z->runner[i].id != id)
+        i++;
+    if (i == z->nrunners) {
+        z->runner = realloc(z->runner, (z->nrunners + 1) * sizeof *z->runner);
+        if (!z->runner)
+            abort();
+        z->runner[z->nrunners++].id = id;
+    }
+    z->runner[i].pid = pid;
 }
 
 static struct err *
@@ -210,6 +296,8 @@ spawn(struct zygote *z, struct frame *f)
     if (pid == 0)
         become_runner(z, &s, data_limit);
     put_u32(&b, (uint32_t)(pid < 0 ? errno : pid));
+    if (pid > 0)
+        remember(z, f->id, pid);
     for (int i = 0; i < SPAWN_FDS; i++)
         close(fd[i]);
     struct err *e = frame_send(z->chan, pid < 0 ? SPAWN_FAILED : SPAWN_STARTED, f->id, b.p, b.n, NULL, 0);

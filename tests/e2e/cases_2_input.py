@@ -315,11 +315,11 @@ def case_scratch_cannot_be_written(t):
         t.fails(1, scratch, "wide", "sum", "in.txt", "out", env={"TASKD_LOCAL_DIR": scratch})
 
 
-def stop_with(t, how, status, slots, stderr=subprocess.PIPE):
+def stop_with(t, how, status, slots, stderr=subprocess.PIPE, deed="loop"):
     """A job that never ends, stopped from outside: all over within two seconds."""
     t.file("in.txt", "a\nPOISON\nb\n" * 2000)
     out = "out%d%d" % (how, slots)
-    words = t.command("bad", "loop", "-", "in.txt", out, 4, master="local[%d]" % slots)
+    words = t.command("bad", deed, "-", "in.txt", out, 4, master="local[%d]" % slots)
     p = subprocess.Popen(words, cwd=t.dir, env=t.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr)
     end = time.monotonic() + 20
     while True:  # until a runner is busy in the loop
@@ -373,6 +373,9 @@ def case_interrupted(t):
 def case_submitter_killed(t):
     for slots in (1, 2):
         stop_with(t, signal.SIGKILL, -9, slots)
+    for how, status in ((signal.SIGKILL, -9), (signal.SIGINT, 130)):
+        for _ in range(5):
+            stop_with(t, how, status, 2, deed="chain")
 
 
 def case_interrupted_while_nobody_reads(t):

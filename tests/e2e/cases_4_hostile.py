@@ -259,6 +259,11 @@ def case_child_left_behind(t):
     misdeed(t, "fork", "signal 6")
 
 
+def case_daemon_left_behind(t):
+    """Nor one that asks for a session of its own."""
+    misdeed(t, "daemon", "signal 6")
+
+
 def case_td_fail(t):
     line = line_of("bad.c", 'td_fail(t, "on purpose")')
     misdeed(t, "fail", ["on purpose", "bad.c:%d" % line, '"a POISON b"'])

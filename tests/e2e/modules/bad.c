@@ -207,6 +207,20 @@ misbehave(td_task *t, const char *how)
         if (fork() == 0)
             pause();
         raise(SIGABRT); /* not abort(): two calls of that might become one */
+    } else if (!strcmp(how, "daemon")) { /* one that wants to belong to nobody */
+        if (fork() == 0) {
+            setsid();
+            close(1), close(2); /* what listens there is not to wait for it */
+            pause();
+        }
+        raise(SIGABRT);
+    } else if (!strcmp(how, "chain")) { /* always another one, each there for a moment only */
+        if (fork() == 0)
+            while (fork() == 0)
+                ;
+        else
+            spin();
+        _exit(0);
     } else if (!strcmp(how, "fail"))
         td_fail(t, "on purpose");
     else if (!strcmp(how, "bad"))
