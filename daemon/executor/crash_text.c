@@ -9,6 +9,7 @@
 #include "base/quote.h"
 #include "executor/crash_priv.h"
 
+#define GENERATED "td_run_"
 enum { SHOWN_MAX = 3, PLACES_MAX = 64, STACK_NEAR = 1 << 20 };
 
 /* ---- places */
@@ -65,7 +66,7 @@ places_of(char *names, struct place *ret, int max)
 static bool
 generated(const struct place *p)
 {
-    return !strncmp(p->function, "td_run_", 7);
+    return !strncmp(p->function, GENERATED, strlen(GENERATED));
 }
 
 /* One of taskd.h's inline functions: the author wants to know who called it. */
@@ -100,6 +101,8 @@ put_places(struct buf *b, const struct crash_facts *f, const struct place *p, in
         buf_printf(b, ", called by ");
         put_place(b, &p[++i]);
     }
+    if (i + 1 < n && helper(&p[i]) && generated(&p[i + 1])) /* his function has returned */
+        buf_printf(b, ", with what %s() gave", p[i + 1].function + strlen(GENERATED));
 }
 
 /* " in keep() at crash.c:7 (crash.so+0x1140)"; true: there was debug information. */
@@ -254,7 +257,7 @@ hint(struct err *e, const struct crash_facts *f, bool source)
     else if (r->end.kind == RECORDER_EXIT && f->what)
         err_hint(e, "Use td_fail() to end the attempt with a message.");
     else if (r->end.kind == RECORDER_RUNNING && WIFSIGNALED(d->status) && WTERMSIG(d->status) == SIGKILL)
-        err_hint(e, "Nobody here sent it: the kernel does that when memory runs out.");
+        err_hint(e, "Nobody here sent it: the kernel does that when memory runs out.  Less --executor-memory makes tasks spill earlier.");
     else if (f->n && !source)
         err_hint(e, "Compile with -g (taskd-cc does) to see the line.");
 }

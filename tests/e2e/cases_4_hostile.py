@@ -117,6 +117,11 @@ def case_sigkill(t):
     misdeed(t, "kill", "signal 9")
 
 
+def case_string_that_is_none(t):
+    """It crashes where the string is looked at: whose it was is said."""
+    misdeed(t, "string", ["signal 11 in td_own_str_() at taskd.h:", ", with what touch() gave, partition ", '"a POISON b"'])
+
+
 def case_stack_overflow(t):
     misdeed(t, "stack", ["signal 11 in deeper() at bad.c:", '"a POISON b"', "stack is full"])
 

@@ -265,6 +265,8 @@ touch(td_task *t, td_str line)
     misbehave(t, o->how);
     if (!strcmp(o->how, "length"))
         line.n = (size_t)1 << 50;
+    if (!strcmp(o->how, "string"))
+        line.p = (const char *)(uintptr_t)16;
     return line;
 }
 TD_MAP(touch, str, str);
