@@ -74,6 +74,8 @@ call(struct ring *r, const struct ring_frame *f)
 
     memcpy(text, f->p, f->n);
     text[f->n] = 0;
+    if (!strcmp(text, "no_luck"))
+        must(err_hint(err_new(ERR_LIMIT, "there is \"no\" luck"), "Try a\bgain."));
     int (*fn)(const char *) = (int (*)(const char *))dlsym(module, text);
     record = text + strlen(text) + 1;
     int v = fn ? fn(record) : -1;

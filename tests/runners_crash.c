@@ -153,9 +153,13 @@ crash_gives_up(void)
     run_until(&w, 0, 1);
     IS_ERR(told(&w, fd, 0), ERR_USER, "the runner gave up: \"/proc/self/fd/");
     load(&w, 0, bad_module(), 0);
+    call(&w, 0, "no_luck", "x");
+    run_until(&w, 0, 2);
+    IS_ERR(told(&w, -1, 0), ERR_USER, "gave up: \"there is \\\"no\\\" luck\", partition 3\nhint: Try a\\x08gain.");
+    load(&w, 0, bad_module(), 0);
     call(&w, 0, "closes_quietly", "x");
     CU_ASSERT(runners_launch(w.rs, 0, STUB_MORE, NULL, 0));
-    run_until(&w, 0, 2);
+    run_until(&w, 0, 3);
     IS_ERR(told(&w, -1, 0), ERR_USER, "gave up: \"somebody in this process closed the descriptor of its socket\"");
     close(fd);
     world_close(&w);

@@ -10,6 +10,7 @@
 #include "executor/crash_priv.h"
 
 #define GENERATED "td_run_"
+#define HINT "\nhint: "
 enum { SHOWN_MAX = 3, PLACES_MAX = 64, STACK_NEAR = 1 << 20 };
 
 /* ---- places */
@@ -187,13 +188,34 @@ put_seconds(struct buf *b, uint64_t ns)
     buf_printf(b, "ran longer than %g s", (double)ns / 1e9);
 }
 
+/* A runner that gave up left the text of an error: where its hint begins, or its end. */
+static uint32_t
+hint_at(const struct recorder *r)
+{
+    const char *h = memmem(r->end.text, r->end.text_n, HINT, strlen(HINT));
+
+    return h ? (uint32_t)(h - r->end.text) : r->end.text_n;
+}
+
 static void
 put_gave_up(struct buf *b, const struct recorder *r)
 {
     char s[RECORDER_TEXT * 4 + 8];
 
-    quote_text(r->end.text, r->end.text_n, r->end.text_n == RECORDER_TEXT, s, sizeof s);
+    quote_text(r->end.text, hint_at(r), hint_at(r) == RECORDER_TEXT, s, sizeof s);
     buf_printf(b, "the runner gave up: %s", s);
+}
+
+static void
+hint_of_runner(struct err *e, const struct recorder *r)
+{
+    uint32_t from = hint_at(r) + (uint32_t)strlen(HINT);
+    char s[RECORDER_TEXT * 4 + 8];
+
+    if (from >= r->end.text_n)
+        return;
+    quote_text(r->end.text + from, r->end.text_n - from, 0, s, sizeof s);
+    err_hint(e, "%.*s", (int)strlen(s) - 2, s + 1); /* without the quotes */
 }
 
 static enum err_code
@@ -248,7 +270,9 @@ hint(struct err *e, const struct crash_facts *f, bool source)
 
     if (d->why != RUNNER_DIED)
         return;
-    if (r->end.kind == RECORDER_SIGNAL && f->data_limit && r->end.data_bytes > f->data_limit / 10 * 9)
+    if (r->end.kind == RECORDER_GAVE_UP)
+        hint_of_runner(e, r);
+    else if (r->end.kind == RECORDER_SIGNAL && f->data_limit && r->end.data_bytes > f->data_limit / 10 * 9)
         err_hint(e, "The process held %llu of the %llu MiB it may have, so malloc() may have returned NULL; give"
                  " more with --executor-memory.", (unsigned long long)(r->end.data_bytes >> 20),
                  (unsigned long long)(f->data_limit >> 20));

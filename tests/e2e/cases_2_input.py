@@ -177,6 +177,7 @@ def case_hardly_any_descriptors(t):
     for n in (6, 7, 8, 9, 10, 12, 14, 16, 20, 24, 32, 48, 64):
         r = t.run("wordcount", "in.txt", "out%d" % n, wrap=["prlimit", "--nofile=%d" % n])
         assert r.status == 1 and "open files" in r.err or r.status == 0 and sorted(t.rows("out%d" % n)) == [b"a\t1000", b"b\t1000"], r
+        assert "gave up" not in r.err or r.err.endswith("\nhint: Raise the limit on open files (ulimit -n).\n"), r
 
 
 def case_directory_as_file(t):
