@@ -7,9 +7,15 @@
 
 enum { FETCH_AGAIN = 4 }; /* times that an action runs again because its results got lost */
 
+/* The bytes of one block's strings. */
+struct text {
+    struct text *next;
+    char p[];
+};
+
 /* Rows of one or more results, as columns in memory of their own. */
 struct rows {
-    struct arena a;
+    struct text *texts;
     struct block_schema schema;
     uint64_t n, cap;
     char *col[2];
@@ -17,31 +23,65 @@ struct rows {
     struct rows *next, **at; /* all that main holds; at: where the pointer to this one is */
 };
 
-static void
+/* Room for cap rows.  false: there is no memory for them. */
+static bool
+rows_grow(struct rows *r, uint64_t cap)
+{
+    uint8_t kinds[2] = { r->schema.key, r->schema.val };
+
+    for (int i = 0; i < 2 && kinds[i]; i++) {
+        char *p = realloc(r->col[i], cap * block_cell(kinds[i]));
+
+        if (!p)
+            return false;
+        r->col[i] = p;
+    }
+    r->cap = cap;
+    return true;
+}
+
+/* The strings get memory of ours, with BLOCK_PAD bytes behind each.  false: there is none. */
+static bool
+own_strings(struct rows *r, struct block_str *v, uint64_t n)
+{
+    size_t bytes = 0;
+
+    for (uint64_t i = 0; i < n; i++)
+        bytes += v[i].n + BLOCK_PAD;
+    struct text *t = calloc(1, sizeof *t + bytes);
+    if (!t)
+        return false;
+    t->next = r->texts;
+    r->texts = t;
+    char *p = t->p;
+    for (uint64_t i = 0; i < n; p += v[i++].n + BLOCK_PAD) {
+        if (v[i].n)
+            memcpy(p, v[i].p, v[i].n);
+        v[i].p = p;
+    }
+    return true;
+}
+
+/* What an author collects is as large as it is: no memory for it is an error of the job, not of ours. */
+static struct err *
 rows_add(struct rows *r, const struct block_cols *c, uint64_t most)
 {
     uint8_t kinds[2] = { r->schema.key, r->schema.val };
     uint64_t k = r->n + c->n > most ? most - r->n : c->n;
+    bool fits = r->n + k <= r->cap || rows_grow(r, (r->n + k) * 2) || rows_grow(r, r->n + k);
 
-    if (r->n + k > r->cap)
-        r->cap = (r->n + k) * 2;
-    for (int i = 0; i < 2; i++) {
-        size_t z = block_cell(kinds[i]);
+    for (int i = 0; i < 2 && kinds[i] && k && fits; i++) {
+        char *to = r->col[i] + r->n * block_cell(kinds[i]);
 
-        if (!z || !k)
-            continue;
-        r->col[i] = realloc(r->col[i], r->cap * z);
-        if (!r->col[i])
-            abort();
-        char *to = r->col[i] + r->n * z;
-        memcpy(to, c->col[i], k * z);
-        for (uint64_t s = 0; kinds[i] == BLOCK_STR && s < k; s++) {
-            struct block_str *v = (struct block_str *)to + s;
-
-            *v = flow__str_copy(&r->a, v->p, v->n);
-        }
+        memcpy(to, c->col[i], k * block_cell(kinds[i]));
+        fits = kinds[i] != BLOCK_STR || own_strings(r, (struct block_str *)to, k);
     }
+    if (!fits)
+        return err_hint(err_new(ERR_LIMIT, "there is no memory for more than %llu rows in the job's main",
+                                (unsigned long long)r->n),
+                        "Save them, or take some; main may have --executor-memory, on a cluster --driver-memory.");
     r->n += k;
+    return NULL;
 }
 
 static struct err *
@@ -54,7 +94,7 @@ rows_read(struct rows *r, const struct flow_world *fw, int fd, uint64_t most)
     TRY(block_run_open(fd, "a result", fw->codecs, &run));
     struct err *e = block_cursor_open(run, 0, block_run_count(run), &c);
     while (!e && r->n < most && !(e = block_cursor_next(c, &cols)) && cols.n)
-        rows_add(r, &cols, most);
+        e = rows_add(r, &cols, most);
     block_cursor_close(c);
     block_run_close(run);
     return e;
@@ -83,7 +123,7 @@ fetch(struct job *j, struct plan_action *a, struct job_answer *ans, uint64_t mos
         e = rows_read(r, j->fw, fd, most);
         file_close(&fd);
         if (e)
-            return err_wrap_take(e, "reading the result of partition %u", ans->first + i);
+            return err_wrap_take(e, "%s:%u: reading the result of partition %u", a->file, a->line, ans->first + i);
     }
     return NULL;
 }
@@ -98,7 +138,10 @@ job__rows_free(td_rows *t)
     *r->at = r->next;
     if (r->next)
         r->next->at = r->at;
-    arena_fini(&r->a);
+    for (struct text *x = r->texts, *next; x; x = next) {
+        next = x->next;
+        free(x);
+    }
     free(r->col[0]);
     free(r->col[1]);
     free(r);

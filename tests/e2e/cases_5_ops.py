@@ -134,6 +134,15 @@ def case_damaged_block_files(t):
         t.no_output("out")
 
 
+def case_more_rows_than_main_can_hold(t):
+    for n, kind in ((20000000, "u64"), (4000000, "str")):
+        r = t.ok("ops", "collect", n // 100, kind, opts=["--executor-memory", "64m"])
+        assert "collected %d" % (n // 100) in r.out + r.err, r
+        if not t.config.asan and not t.config.hostile:
+            t.fails(1, ["ops.c:", "there is no memory for more than", "rows in the job's main"], "ops", "collect", n, kind,
+                    opts=["--executor-memory", "64m"])
+
+
 def case_take_runs_few_partitions(t):
     for master in MASTERS:
         r = t.ok("ops", "take", "100", "-", master=master)

@@ -62,6 +62,15 @@ number(td_task *t, td_u64 v)
 }
 TD_MAP(number, u64, u64);
 
+static td_str
+name_of(td_task *t, td_u64 v)
+{
+    char *p = (char *)td_tmp(t, 40);
+
+    return (td_str){ p, (size_t)snprintf(p, 40, "the number %" PRIu64, v) };
+}
+TD_MAP(name_of, u64, str);
+
 static td_u64
 length(td_task *t, td_str s)
 {
@@ -243,6 +252,19 @@ run_blocks(td_job *j, const char *in, const char *out)
     return td_save_text(td_block_files(j, u64, in), out);
 }
 
+/* Numbers, and strings, of which main has room for a part only. */
+static int
+run_collect(td_job *j, const char *n, const char *kind)
+{
+    td_ds *d = td_range(j, 0, strtoull(n, NULL, 10), .partitions = 4);
+    td_rows r;
+
+    if (td_collect(kind[0] == 's' ? td_map(d, name_of) : d, &r))
+        return 1;
+    td_say(j, "collected %" PRIu64, r.n);
+    return 0;
+}
+
 /* More rows than anybody could read. */
 static int
 run_takebig(td_job *j, const char *unused, const char *unused2)
@@ -299,7 +321,7 @@ job(td_job *j, int argc, char **argv)
         const char *verb;
         int (*run)(td_job *, const char *, const char *);
     } verbs[] = { { "chain", run_chain }, { "group", run_group }, { "reduce", run_reduce }, { "reals", run_reals },
-                  { "from", run_from }, { "union", run_union }, { "take", run_take }, { "takebig", run_takebig }, { "blocks", run_blocks }, { "again", run_again },
+                  { "from", run_from }, { "union", run_union }, { "take", run_take }, { "takebig", run_takebig }, { "blocks", run_blocks }, { "collect", run_collect }, { "again", run_again },
                   { "conf", run_conf }, { "sortkey", run_sortkey } };
 
     for (size_t i = 0; argc == 4 && i < sizeof verbs / sizeof verbs[0]; i++)
