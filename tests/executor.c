@@ -248,6 +248,33 @@ stale(void)
     end();
 }
 
+/* A second welcome brings other settings; one of another application is none. */
+static void
+settings(void)
+{
+    Taskd__Item it = TASKD__ITEM__INIT;
+    Taskd__Welcome m = TASKD__WELCOME__INIT;
+
+    begin();
+    say_welcome();
+    m.app_id = "app-1";
+    m.budget = 3 << 20;
+    m.data_limit = 5 << 20;
+    m.timeout_ns = 7;
+    m.codec = "lz4";
+    it.welcome = &m;
+    say(&it, TASKD__ITEM__KIND_WELCOME, 5);
+    rounds();
+    EQ_U64(w.x->budget, 3 << 20);
+    EQ_U64(w.x->data_limit, 5 << 20);
+    EQ_U64(w.x->timeout_ns, 7);
+    EQ_STR(w.x->codec, "lz4");
+    EQ_U64(w.ends, 0);
+    m.app_id = "app-2";
+    say(&it, TASKD__ITEM__KIND_WELCOME, 5);
+    ends_with(ERR_CORRUPT);
+}
+
 static void
 out_of_bounds(void)
 {
@@ -337,6 +364,7 @@ static const struct unit_test tests[] = {
     { "executor.stops", stops },
     { "executor.refused", refused },
     { "executor.stale", stale },
+    { "executor.settings", settings },
     { "executor.out_of_bounds", out_of_bounds },
     { "executor.outputs", outputs },
     { "executor.damaged", damaged },

@@ -370,6 +370,9 @@ sched_opts_of(const struct driver_opts *o)
     uint64_t wait = conf_ns(c, CONF_LOCALITY_WAIT);
 
     return (struct sched_opts){
+#ifdef TASKD_HOSTILE
+        .prefetch_max = 16,
+#endif
         .max_failures = o->max_failures,
         .task_timeout_ns = o->task_timeout_ns,
         .locality_ns = wait ? wait : SCHED_NEVER,
@@ -393,9 +396,6 @@ driver_new(struct loop *l, struct zygote *z, const struct driver_opts *o, struct
 
     if (!d)
         abort();
-#ifdef TASKD_HOSTILE
-    so.prefetch_max = 16;
-#endif
     d->loop = l;
     d->zygote = z;
     d->o = *o;
@@ -409,6 +409,19 @@ driver_new(struct loop *l, struct zygote *z, const struct driver_opts *o, struct
     d->bcasts = bcast_store_new(&bo);
     *ret = d;
     return NULL;
+}
+
+void
+driver__configure(struct driver *d)
+{
+    if (!d->o.settings)
+        return;
+    d->o.settings(d->o.arg, &d->o);
+    struct sched_opts so = sched_opts_of(&d->o);
+    sched_configure(d->sched, &so);
+    for (struct remote *x = d->remotes; x; x = x->next)
+        if (x->up)
+            driver__settings(x);
 }
 
 void

@@ -46,13 +46,17 @@ struct driver_opts {
     const char *host;        /* this one, as executors of the same host call theirs */
     const char *scratch;     /* where shuffle and spill files of local mode are, for sentences; "" elsewhere */
     unsigned char secret[DRIVER_SECRET]; /* what an executor must know */
+    bool asked;              /* executors are asked for before main runs: it can't say how large they are */
+    const struct event_sink *events;
+    /* What conf says; main may set keys before its first dataset, and then settings(arg, itself) finds them anew. */
     uint64_t memory;         /* record bytes of an executor: its slots share them */
     uint64_t data_limit;     /* RLIMIT_DATA of its runners, 0: none */
-    const struct event_sink *events;
     uint32_t parallelism;
     uint64_t split_bytes;
     uint32_t max_failures;
     uint64_t task_timeout_ns;
+    const char *codec;       /* of shuffle files, "" none */
+    void (*settings)(void *arg, struct driver_opts *o); /* NULL: they stay */
     /* The author's words, one line: level is TD_DEBUG .. TD_ERROR. */
     void (*say)(void *arg, int level, const char *file, uint32_t line, const char *text);
     /* An executor is there, or no more: its link is down, it was refused or has failed.  What it ran runs elsewhere

@@ -136,6 +136,8 @@ struct driver {
 void driver__step(struct driver *d, const struct sched_event *ev);
 /* driver_run() without a main: tests ask in its place, by driver__main_frame(). */
 void driver__begin(struct driver *d, const char *app_id, unsigned slots);
+/* Keys were set by main: everybody is told. */
+void driver__configure(struct driver *d);
 struct stage *driver__stage(const struct driver *d, uint32_t id);
 void driver__end(struct driver *d, int status, struct err *take);
 /* A known attempt's answer; w->err is taken. */
@@ -157,6 +159,7 @@ void driver__remotes_free(struct driver *d);
 
 /* orders.c */
 void driver__welcome(struct remote *x);
+void driver__settings(struct remote *x); /* again, when they have changed */
 void driver__refuse(struct remote *x, const struct err *why);
 void driver__launch(struct remote *x, const struct sched_action *a);
 void driver__kill(struct remote *x, const struct sched_action *a);

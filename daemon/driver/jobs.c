@@ -204,12 +204,16 @@ on_conf_set(struct driver *d, struct frame *f)
     struct get g = GET_OF(f->p, f->n);
     struct arena a = { 0 };
     const char *key = get_str(&g, &a), *value = get_str(&g, &a), *origin = get_str(&g, &a);
-    struct err *e = conf_set(d->o.conf, CONF_PROGRAM, key, value, origin);
+    enum conf_key k = conf_key_of(key);
+    struct err *e;
 
-    if (!e) {
-        d->o.parallelism = (uint32_t)conf_int(d->o.conf, CONF_DEFAULT_PARALLELISM);
-        d->o.split_bytes = conf_bytes(d->o.conf, CONF_MAX_PARTITION_BYTES);
-    }
+    if (d->o.asked && (k == CONF_EXECUTOR_MEMORY || k == CONF_EXECUTOR_CORES))
+        e = err_hint(err_new(ERR_CONFIG, "%s: %s: on a cluster executors are asked for before the program runs", origin, key),
+                     "Use %s on the command line.", conf_def(k)->flag);
+    else
+        e = conf_set(d->o.conf, CONF_PROGRAM, key, value, origin);
+    if (!e)
+        driver__configure(d);
     driver__reply(d, f->id, e, NULL);
     arena_fini(&a);
 }

@@ -163,7 +163,7 @@ start(struct main_runner *m, const struct driver_main *o)
     struct buf b = { 0 };
 
     TRY_OR(runners_spawn(m->runners, 0, o->data_limit), "starting the job's main");
-    struct wire_module mod = { o->module_name, o->budget, o->files, o->libs, o->n_libs };
+    struct wire_module mod = { o->module_name, o->budget, "", o->files, o->libs, o->n_libs };
     wire_put_module(&b, &mod);
     struct err *e = runners_post(m->runners, 0, WIRE_MODULE, 0, b.p, b.n, &o->module_fd, 1);
     b.n = 0;

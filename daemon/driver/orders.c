@@ -22,12 +22,21 @@ driver__welcome(struct remote *x)
     struct driver *d = x->d;
     Taskd__Item it = TASKD__ITEM__INIT;
     Taskd__Hello h;
-    Taskd__Welcome w = TASKD__WELCOME__INIT;
 
     proto_hello(&h, "driver", d->o.host);
     it.kind_case = TASKD__ITEM__KIND_HELLO;
     it.hello = &h;
     send(x, &it);
+    driver__settings(x);
+}
+
+void
+driver__settings(struct remote *x)
+{
+    struct driver *d = x->d;
+    Taskd__Item it = TASKD__ITEM__INIT;
+    Taskd__Welcome w = TASKD__WELCOME__INIT;
+
     w.app_id = d->app_id;
     w.budget = d->o.memory / x->slots;
     w.data_limit = d->o.data_limit;
@@ -35,6 +44,7 @@ driver__welcome(struct remote *x)
     w.in_flight = conf_bytes(d->o.conf, CONF_REDUCER_IN_FLIGHT);
     w.fetch_retries = (uint32_t)conf_int(d->o.conf, CONF_SHUFFLE_IO_RETRIES);
     w.fetch_wait_ns = conf_ns(d->o.conf, CONF_SHUFFLE_IO_RETRY_WAIT);
+    w.codec = (char *)(d->o.codec ? d->o.codec : "");
     it.kind_case = TASKD__ITEM__KIND_WELCOME;
     it.welcome = &w;
     send(x, &it);

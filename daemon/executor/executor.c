@@ -77,7 +77,7 @@ spawn(struct executor *x, unsigned i)
 
     TRY_OR(runners_spawn(x->runners, i, x->data_limit), "starting runner %u", i);
     s->n_sent = 0;
-    struct wire_module m = { x->o.module_name, x->budget, x->o.files, x->o.libs, x->o.n_libs };
+    struct wire_module m = { x->o.module_name, x->budget, x->codec, x->o.files, x->o.libs, x->o.n_libs };
     wire_put_module(&b, &m);
     struct err *e = runners_post(x->runners, i, WIRE_MODULE, 0, b.p, b.n, &x->o.module_fd, 1);
     buf_fini(&b);

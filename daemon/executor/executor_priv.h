@@ -54,6 +54,7 @@ struct executor {
     uint64_t app;
     uint32_t epoch;
     uint64_t budget, data_limit, timeout_ns, stale;
+    const char *codec;    /* of map outputs, "" none */
     struct runners *runners;
     struct executor__slot *slot;
     struct executor__stage *stage;

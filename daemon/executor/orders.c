@@ -163,14 +163,15 @@ on_welcome(struct executor *x, const Taskd__Item *it)
 {
     const Taskd__Welcome *m = it->welcome;
 
-    if (x->welcome)
-        return err_new(ERR_CORRUPT, "welcome, twice");
-    x->welcome = true;
+    if (x->welcome && (proto_app(m->app_id) != x->app || it->epoch != x->epoch))
+        return err_new(ERR_CORRUPT, "welcome to two applications");
+    x->welcome = true; /* again: main has set keys, before anything was launched */
     x->app = proto_app(m->app_id);
     x->epoch = it->epoch;
     x->budget = m->budget;
     x->data_limit = m->data_limit;
     x->timeout_ns = m->timeout_ns;
+    x->codec = arena_strdup(&x->a, m->codec);
     if (x->o.fetch.limit && m->in_flight)
         x->o.fetch.limit(x->o.fetch.client, m->in_flight, m->fetch_retries, m->fetch_wait_ns);
     return NULL;

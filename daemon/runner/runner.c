@@ -362,6 +362,7 @@ load(struct runner *r)
     struct wire_module m;
     wire_get_module(&g, &r->process, &m);
     r->limit = m.budget;
+    runner__codec(&r->world, m.codec);
     r->world.files = m.files[0] ? m.files : NULL;
     int fd = frame_take_fd(&f, 0);
     if (f.type != WIRE_MODULE || g.bad || fd < 0)

@@ -79,6 +79,7 @@ _Noreturn void runner__main(struct runner *r);
 
 /* wiring.c: the only file that names plugins and the shuffle room */
 void runner__plugins(struct flow_world *w);
+void runner__codec(struct flow_world *w, const char *name); /* of map outputs, "" none */
 struct err *runner__fetch(struct runner *r, const struct plan_branch *b, uint32_t partition,
                           const struct merge_opts *order, struct merge_set *into, struct merge_bound *bound);
 /* After ERR_CORRUPT: finds out which map output is damaged, for r->lost_*. */

@@ -1,4 +1,6 @@
 /* wiring -- the only file of the runner that names plugins and the shuffle room. */
+#include <string.h>
+
 #include "codec/lz4/lz4.h"
 #include "codec/zlib/zlib.h"
 #include "flow/merge_set.h"
@@ -15,6 +17,15 @@ runner__plugins(struct flow_world *w)
     w->codecs = codecs;
     w->streams = streams;
     w->text = &format_text;
+}
+
+void
+runner__codec(struct flow_world *w, const char *name)
+{
+    w->shuffle_codec = NULL;
+    for (const struct block_codec *const *c = codecs; *c; c++)
+        if (!strcmp((*c)->name, name))
+            w->shuffle_codec = *c;
 }
 
 struct err *

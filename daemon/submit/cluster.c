@@ -323,7 +323,7 @@ start(struct submit *s)
     TRY(rpc_new(s->loop, &c->rpc));
     TRY(listen_at(s, host));
     struct driver_opts o = { .host = host, .dir = c->dir, .bulk = host_port(s, host, bulk_server_port(c->bulk)),
-                             .scratch = "", .lost = on_lost, .arg = s };
+                             .scratch = "", .asked = true, .lost = on_lost, .arg = s };
     memcpy(o.secret, s->secret, sizeof o.secret);
     TRY(submit__driver(s, &o));
     TRY(start_backend(s, host, o.bulk));

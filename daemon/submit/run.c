@@ -134,16 +134,36 @@ submit__raise_descriptors(void)
 
 /* ---- run */
 
+static void
+settings(void *arg, struct driver_opts *o)
+{
+    const struct conf *c = ((struct submit *)arg)->o.conf;
+    uint64_t memory = conf_bytes(c, CONF_EXECUTOR_MEMORY);
+    const char *codec = conf_bool(c, CONF_SHUFFLE_COMPRESS) ? conf_str(c, CONF_COMPRESSION_CODEC) : "none";
+
+    o->memory = (uint64_t)((double)memory * conf_fraction(c, CONF_MEMORY_FRACTION));
+    o->data_limit = memory + RUNNER_SLACK;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    o->data_limit = 0; /* its shadow alone is terabytes of address space */
+#endif
+    o->parallelism = (uint32_t)conf_int(c, CONF_DEFAULT_PARALLELISM);
+    o->split_bytes = conf_bytes(c, CONF_MAX_PARTITION_BYTES);
+    o->max_failures = (uint32_t)conf_int(c, CONF_TASK_MAX_FAILURES);
+    o->task_timeout_ns = conf_ns(c, CONF_TASK_TIMEOUT);
+    o->codec = strcmp(codec, "none") ? codec : "";
+}
+
 struct err *
 submit__driver(struct submit *s, const struct driver_opts *where)
 {
     struct conf *c = s->o.conf;
-    uint64_t memory = conf_bytes(c, CONF_EXECUTOR_MEMORY);
     bool here = s->o.master.kind == SUBMIT_LOCAL; /* then main is one more runner */
-    uint64_t main_memory = here ? memory : conf_bytes(c, CONF_DRIVER_MEMORY);
+    uint64_t main_memory = conf_bytes(c, here ? CONF_EXECUTOR_MEMORY : CONF_DRIVER_MEMORY);
     struct driver_opts o = *where;
 
     o.conf = c;
+    o.settings = settings;
+    settings(s, &o);
     o.main = (struct driver_main){
         .module_fd = s->module.fd,
         .module_name = s->module.info.name,
@@ -153,19 +173,13 @@ submit__driver(struct submit *s, const struct driver_opts *where)
         .argc = s->o.n_args,
         .argv = s->o.args,
     };
-    o.memory = (uint64_t)((double)memory * conf_fraction(c, CONF_MEMORY_FRACTION));
     o.main.budget = here ? o.memory / s->o.slots : (uint64_t)((double)main_memory * conf_fraction(c, CONF_MEMORY_FRACTION));
-    o.data_limit = memory + RUNNER_SLACK;
     o.events = s->events.put ? &s->events : NULL;
-    o.parallelism = (uint32_t)conf_int(c, CONF_DEFAULT_PARALLELISM);
-    o.split_bytes = conf_bytes(c, CONF_MAX_PARTITION_BYTES);
-    o.max_failures = (uint32_t)conf_int(c, CONF_TASK_MAX_FAILURES);
-    o.task_timeout_ns = conf_ns(c, CONF_TASK_TIMEOUT);
     o.say = on_say;
     o.end = on_end;
     o.items = &s->items;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    o.data_limit = o.main.data_limit = 0; /* its shadow alone is terabytes of address space */
+    o.main.data_limit = 0;
 #endif
     return driver_new(s->loop, s->zygote, &o, &s->driver);
 }

@@ -57,6 +57,7 @@ wire_put_module(struct buf *b, const struct wire_module *m)
 {
     put_str(b, m->name);
     put_u64(b, m->budget);
+    put_str(b, m->codec);
     put_str(b, m->files);
     put_u32(b, m->n_libs);
     for (uint32_t i = 0; i < m->n_libs; i++)
@@ -68,6 +69,7 @@ wire_get_module(struct get *g, struct arena *a, struct wire_module *m)
 {
     m->name = get_str(g, a);
     m->budget = get_u64(g);
+    m->codec = get_str(g, a);
     m->files = get_str(g, a);
     m->n_libs = get_count(g, 4);
     const char **libs = ARENA_ARRAY(a, const char *, m->n_libs);

@@ -42,6 +42,7 @@ enum wire_type {
 struct wire_module {
     const char *name;
     uint64_t budget;   /* of record bytes */
+    const char *codec; /* of map outputs, "": none */
     const char *files; /* folder of what went along, "": nothing did */
     const char *const *libs; /* names in that folder: to be loaded before the module, in this order */
     uint32_t n_libs;

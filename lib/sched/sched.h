@@ -168,6 +168,8 @@ void sched_actions_fini(struct sched_actions *out);
 
 struct sched;
 struct sched *sched_new(const struct sched_opts *opts);
+/* Other rules for what comes.  Before the first job. */
+void sched_configure(struct sched *s, const struct sched_opts *opts);
 void sched_free(struct sched *s);
 /* Feed all events that are at hand, then act on the actions: that is what makes batches. */
 void sched_step(struct sched *s, const struct sched_event *ev, uint64_t now, struct sched_actions *out);

@@ -50,10 +50,16 @@ sched_new(const struct sched_opts *opts)
     struct sched *s = calloc(1, sizeof *s);
 
     ASSERT(s != NULL);
-    s->opts = *opts;
-    set_defaults(&s->opts);
+    sched_configure(s, opts);
     sched__slots_init(s);
     return s;
+}
+
+void
+sched_configure(struct sched *s, const struct sched_opts *opts)
+{
+    s->opts = *opts;
+    set_defaults(&s->opts);
 }
 
 void

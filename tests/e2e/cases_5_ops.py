@@ -185,6 +185,25 @@ def case_keys_set_by_the_job(t):
     assert len([n for n in os.listdir(t.path("out")) if n.startswith("part-")]) == 5
 
 
+def case_keys_set_by_the_job_count(t):
+    """Not only do they read back: what they are for happens."""
+    r = t.fails(1, "failed 2 times", "settings", "fail", "taskd.task.maxFailures", "2")
+    assert r.summary["attempts"] == 2, r.summary
+    t.fails(7, "ran longer than 0.3 s", "settings", "hang", "taskd.task.timeout", "300ms", "spark.task.maxFailures", "1")
+    plain = t.ok("settings", "sort").summary
+    assert t.config.hostile or plain["spill_bytes"] == 0, plain
+    for key, value in (("taskd.executor.memory", "4m"), ("spark.memory.fraction", "0.01")):
+        s = t.ok("settings", "sort", key, value).summary
+        assert s["spill_bytes"] > 0, "%s: %s" % (key, s)
+    for codec in ("lz4", "zlib", "none"):
+        s = t.ok("settings", "sort", "taskd.shuffle.compress", "true", "taskd.io.compression.codec", codec).summary
+        assert (s["shuffle_write_bytes"] < plain["shuffle_write_bytes"]) == (codec != "none") or t.config.hostile, s
+    s = t.ok("settings", "sort", conf=["spark.shuffle.compress=true"]).summary
+    assert s["shuffle_write_bytes"] < plain["shuffle_write_bytes"] or t.config.hostile, s
+    t.fails(3, ["settings.c:", "--executor-memory", "before the program runs"], "settings", "sort", "spark.executor.memory",
+            "64m", master="local-cluster[1,1,1100]")
+
+
 def case_sort_by_key_is_stable(t):
     lines = words_of(7, t.few(5000))
     t.file("in", "\n".join(lines) + "\n")
