@@ -189,11 +189,12 @@ on_conf(struct driver *d, struct frame *f)
     struct get g = GET_OF(f->p, f->n);
     struct arena a = { 0 };
     struct buf b = { 0 };
-    const char *v = conf_get(d->o.conf, get_str(&g, &a));
+    const char *key = get_str(&g, &a), *v = conf_get(d->o.conf, key);
+    struct err *e = conf_check_name(key);
 
     put_u8(&b, v != NULL);
     put_str(&b, v);
-    driver__reply(d, f->id, NULL, &b);
+    driver__reply(d, f->id, e, &b);
     buf_fini(&b);
     arena_fini(&a);
 }

@@ -115,6 +115,14 @@ unknown_key(const char *name)
     return err_hint(e, "`taskd config` lists all keys.");
 }
 
+struct err *
+conf_check_name(const char *name)
+{
+    bool ours = !strncmp(name, "taskd.", 6) || !strncmp(name, "spark.", 6);
+
+    return ours && conf_key_of(name) == CONF_KEYS ? unknown_key(name) : NULL;
+}
+
 /* A name that may be a key of the job's own: dotted words, and not one of ours without its prefix. */
 static struct err *
 check_user_name(const char *name)

@@ -92,6 +92,8 @@ enum conf_layer conf_layer(const struct conf *c, enum conf_key key);
 
 /* The text of any key by any of its names, the job's own too; NULL if it is not set or no key. */
 const char *conf_get(const struct conf *c, const char *name);
+/* ERR_CONFIG with the nearest name when it begins like one of ours and is none. */
+struct err *conf_check_name(const char *name) MUST_USE;
 
 /* All keys: the table's in its order, then the job's own in the order they were first set. */
 struct conf_item {

@@ -266,8 +266,10 @@ host_conf(td_job *tj, const char *key, const char *dflt)
     const char *v = NULL;
     struct err *e = j->w->conf(j->w->arg, key, &j->a, &v);
 
-    if (e)
-        job__fail(j, e);
+    if (e) {
+        job__fail(j, err_wrap_take(e, "td_conf"));
+        j->w->say(j->w->arg, TD_ERROR, "", 0, j->error);
+    }
     return v ? v : dflt;
 }
 

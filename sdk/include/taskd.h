@@ -922,7 +922,8 @@ TD_INLINE_ bool td_word_next(td_words *k, td_str *w)
  *   td_distinct(ds)                single values, each once
  *   td_sort(ds) td_sort_by_key(ds) whole order over all partitions; equal keys keep their input order
  * Options (C++ wants them in this order):
- *   .partitions = N, .on_bad = TD_SKIP, .descending = 1, .name = "...", TD_ARG(x)
+ *   .partitions = N (sources and wide; narrow ones keep those of their input), .on_bad = TD_SKIP (where a function of
+ *   yours runs), .descending = 1 (sorts), .name = "...", TD_ARG(x)
  *
  * Actions
  *   td_save_text(ds, path)         path/part-00000 ..., "key<TAB>value" for pairs, then path/_SUCCESS
@@ -996,7 +997,7 @@ TD_INLINE_ int td_act_(int op, td_ds *a, const char *path, uint64_t n, const td_
 #define td_rows_free(job, rows) ((job)->h->rows_free(rows))
 
 /* A configuration value as text, from --conf, files or td_conf_set; dflt when nobody set the key.  Keys of your
- * own may have any name that does not begin with "taskd." or "spark.". */
+ * own may have any name that does not begin with "taskd." or "spark."; one that does and is no key fails the job. */
 TD_INLINE_ const char *td_conf(td_job *j, const char *key, const char *dflt) { return j->h->conf(j, key, dflt); }
 /* Sets a key for this job, before its first dataset.  Non-zero: refused, and td_error says why. */
 #define td_conf_set(job, key, value) ((job)->h->conf_set(job, key, value, TD_AT_))

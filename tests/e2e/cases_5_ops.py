@@ -200,6 +200,11 @@ def case_keys_set_by_the_job_count(t):
         assert (s["shuffle_write_bytes"] < plain["shuffle_write_bytes"]) == (codec != "none") or t.config.hostile, s
     s = t.ok("settings", "sort", conf=["spark.shuffle.compress=true"]).summary
     assert s["shuffle_write_bytes"] < plain["shuffle_write_bytes"] or t.config.hostile, s
+    for key, value in (("my.own", "nothing"), ("spark.executor.memory", "1g"), ("taskd.shuffle.spill", "true")):
+        r = t.ok("settings", "read", key)
+        assert "it is " + value in r.out + r.err, r
+    t.fails(3, ['td_conf: no configuration key is named "taskd.exectuor.memory"', "Did you mean taskd.executor.memory?"],
+            "settings", "read", "taskd.exectuor.memory")
     t.fails(3, ["settings.c:", "--executor-memory", "before the program runs"], "settings", "sort", "spark.executor.memory",
             "64m", master="local-cluster[1,1,1100]")
 

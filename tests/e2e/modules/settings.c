@@ -30,6 +30,10 @@ job(td_job *j, int argc, char **argv)
     for (int i = 2; i + 1 < argc; i += 2)
         if (td_conf_set(j, argv[i], argv[i + 1]))
             return 1;
+    if (!strcmp(argv[1], "read")) {
+        td_say(j, "it is %s", td_conf(j, argv[2], "nothing"));
+        return 0;
+    }
     if (!strcmp(argv[1], "fail"))
         return td_count(td_map(td_range(j, 5, 6), odd_one), &n);
     if (!strcmp(argv[1], "hang"))
