@@ -97,6 +97,8 @@ says 2 '"-c" can'\''t be used here' "$cc" -c plain.c
 says 2 '"plain.c" is a source file, and -o would write over it' "$cc" plain.c -o plain.c
 says 2 'there is no taskd.h in TASKD_INCLUDE, "/nowhere"' env TASKD_INCLUDE=/nowhere "$cc" plain.c
 says 1 'there is no compiler "nocc"' env CC=nocc "$cc" plain.c
+says 1 'could not be written' "$cc" plain.c -o nowhere/x.so
+! grep -q '^hint: *$' err || fail 'a hint without words'
 says 1 'error' "$cc" broken.c
 says 1 'nowhere' "$cc" plain.c missing.c -o missing.so
 [ ! -f missing.so ] || fail 'a module that does not link is there all the same'
