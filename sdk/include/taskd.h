@@ -278,133 +278,133 @@ extern const td_item *const __stop_td_items[] __attribute__((weak, visibility("h
 TD_COLD_ bool td_reject_(td_task *t, td_out *o);
 
 #define TD_FLAT_MAP(fn, IN, ...) TD_FLAT_MAP_(fn, IN, __VA_ARGS__, )
-#define TD_FLAT_MAP_(fn, IN, OUT, ...)                                                               \
-    TD_SIG_(fn, void, td_task *, td_##IN, td_out_##OUT *);                                             \
-    static int td_run_##fn(td_task *t, const td_batch *b, td_out *o)                                   \
-    {                                                                                                \
-        TD_TRY_                                                                                      \
-        for (uint32_t i = 0, n = b->n; i < n; i++) {                                                   \
-            t->row = i;                                                                              \
-            t->undo_n = 0;                                                                           \
-            o->mark = o->n;                                                                          \
-            o->over = 0;                                                                             \
-            fn(t, td_load_##IN(b, i), (td_out_##OUT *)o);                                             \
-            if (TD_UNLIKELY_(t->bad) && td_reject_(t, o))                                             \
-                return -1;                                                                           \
-        }                                                                                            \
-        o->mark = o->n;                                                                              \
-        return 0;                                                                                    \
-        TD_CATCH_(t, -1)                                                                             \
-    }                                                                                                \
+#define TD_FLAT_MAP_(fn, IN, OUT, ...)                                                              \
+    TD_SIG_(fn, void, td_task *, td_##IN, td_out_##OUT *);                                          \
+    static int td_run_##fn(td_task *t_, const td_batch *b_, td_out *o_)                             \
+    {                                                                                               \
+        TD_TRY_                                                                                     \
+        for (uint32_t i_ = 0, n_ = b_->n; i_ < n_; i_++) {                                          \
+            t_->row = i_;                                                                           \
+            t_->undo_n = 0;                                                                         \
+            o_->mark = o_->n;                                                                       \
+            o_->over = 0;                                                                           \
+            fn(t_, td_load_##IN(b_, i_), (td_out_##OUT *)o_);                                       \
+            if (TD_UNLIKELY_(t_->bad) && td_reject_(t_, o_))                                        \
+                return -1;                                                                          \
+        }                                                                                           \
+        o_->mark = o_->n;                                                                           \
+        return 0;                                                                                   \
+        TD_CATCH_(t_, -1)                                                                           \
+    }                                                                                               \
     static const td_fn td_map_fn_##fn = { .i = TD_ITEM_(td_fn, TD_I_MAP, 0, fn), .in = TD_TYPE_(IN), .out = TD_TYPE_(OUT), \
-        .run = td_run_##fn, .fold = 0, .group = 0, __VA_ARGS__ };                                      \
+        .run = td_run_##fn, .fold = 0, .group = 0, __VA_ARGS__ };                                   \
     TD_REF_(td_map_fn_, fn)
 
 #define TD_MAP(fn, IN, ...) TD_MAP_(fn, IN, __VA_ARGS__, )
-#define TD_MAP_(fn, IN, OUT, ...)                                                                    \
-    TD_SIG_(fn, td_##OUT, td_task *, td_##IN);                                                         \
-    TD_ONE_BY_ONE_(fn, IN, td_store_##OUT(o, j, fn(t, td_load_##IN(b, i))); td_keep_##OUT(o, j); j++, j--) \
+#define TD_MAP_(fn, IN, OUT, ...)                                                                   \
+    TD_SIG_(fn, td_##OUT, td_task *, td_##IN);                                                      \
+    TD_ONE_BY_ONE_(fn, IN, td_store_##OUT(o_, j_, fn(t_, td_load_##IN(b_, i_))); td_keep_##OUT(o_, j_); j_++, j_--) \
     static const td_fn td_map_fn_##fn = { .i = TD_ITEM_(td_fn, TD_I_MAP, 0, fn), .in = TD_TYPE_(IN), .out = TD_TYPE_(OUT), \
-        .run = td_run_##fn, .fold = 0, .group = 0, __VA_ARGS__ };                                      \
+        .run = td_run_##fn, .fold = 0, .group = 0, __VA_ARGS__ };                                   \
     TD_REF_(td_map_fn_, fn)
 
 #define TD_FILTER(fn, ...) TD_FILTER_(fn, __VA_ARGS__, )
-#define TD_FILTER_(fn, IN, ...)                                                                      \
-    TD_SIG_(fn, bool, td_task *, td_##IN);                                                             \
-    TD_ONE_BY_ONE_(fn, IN, td_##IN r_ = td_load_##IN(b, i); td_store_##IN(o, j, r_); td_keep_##IN(o, j); \
-                   uint32_t k_ = fn(t, r_); j += k_, j -= k_)                                          \
+#define TD_FILTER_(fn, IN, ...)                                                                     \
+    TD_SIG_(fn, bool, td_task *, td_##IN);                                                          \
+    TD_ONE_BY_ONE_(fn, IN, td_##IN r_ = td_load_##IN(b_, i_); td_store_##IN(o_, j_, r_); td_keep_##IN(o_, j_); \
+                   uint32_t k_ = fn(t_, r_); j_ += k_, j_ -= k_)                                    \
     static const td_fn td_filter_fn_##fn = { .i = TD_ITEM_(td_fn, TD_I_FILTER, 0, fn), .in = TD_TYPE_(IN), .out = TD_TYPE_(IN), \
-        .run = td_run_##fn, .fold = 0, .group = 0, __VA_ARGS__ };                                      \
+        .run = td_run_##fn, .fold = 0, .group = 0, __VA_ARGS__ };                                   \
     TD_REF_(td_filter_fn_, fn)
 
 /* At most one row out per row in: the room is checked once for a run of rows. */
-#define TD_ONE_BY_ONE_(fn, IN, body, take_back)                                                      \
-    static int td_run_##fn(td_task *t, const td_batch *b, td_out *o)                                   \
-    {                                                                                                \
-        TD_TRY_                                                                                      \
-        for (uint32_t i = 0, n = b->n; i < n;) {                                                       \
-            uint32_t j = o->n, room = o->cap - j, end = i + (room < n - i ? room : n - i);             \
-            for (; i < end && j < o->cap; i++) {                                                      \
-                t->row = i;                                                                          \
-                t->undo_n = 0;                                                                       \
-                body;                                                                                \
-                if (TD_UNLIKELY_(t->bad)) {                                                           \
-                    take_back;                                                                       \
-                    o->n = o->mark = j;                                                              \
-                    o->over = 0;                                                                     \
-                    if (td_reject_(t, o))                                                             \
-                        return -1;                                                                   \
-                }                                                                                    \
-            }                                                                                        \
-            o->n = o->mark = j;                                                                      \
-            if (j >= o->cap)                                                                         \
-                o->full(o);                                                                          \
-        }                                                                                            \
-        return 0;                                                                                    \
-        TD_CATCH_(t, -1)                                                                             \
+#define TD_ONE_BY_ONE_(fn, IN, body, take_back)                                                     \
+    static int td_run_##fn(td_task *t_, const td_batch *b_, td_out *o_)                             \
+    {                                                                                               \
+        TD_TRY_                                                                                     \
+        for (uint32_t i_ = 0, n_ = b_->n; i_ < n_;) {                                               \
+            uint32_t j_ = o_->n, room_ = o_->cap - j_, end_ = i_ + (room_ < n_ - i_ ? room_ : n_ - i_); \
+            for (; i_ < end_ && j_ < o_->cap; i_++) {                                               \
+                t_->row = i_;                                                                       \
+                t_->undo_n = 0;                                                                     \
+                body;                                                                               \
+                if (TD_UNLIKELY_(t_->bad)) {                                                        \
+                    take_back;                                                                      \
+                    o_->n = o_->mark = j_;                                                          \
+                    o_->over = 0;                                                                   \
+                    if (td_reject_(t_, o_))                                                         \
+                        return -1;                                                                  \
+                }                                                                                   \
+            }                                                                                       \
+            o_->n = o_->mark = j_;                                                                  \
+            if (j_ >= o_->cap)                                                                      \
+                o_->full(o_);                                                                       \
+        }                                                                                           \
+        return 0;                                                                                   \
+        TD_CATCH_(t_, -1)                                                                           \
     }
 
 #define TD_MAP_BATCH(fn, IN, ...) TD_MAP_BATCH_(fn, IN, __VA_ARGS__, )
-#define TD_MAP_BATCH_(fn, IN, OUT, ...)                                                              \
-    TD_SIG_(fn, int, td_task *, const td_batch *, td_out_##OUT *);                                     \
-    static int td_run_##fn(td_task *t, const td_batch *b, td_out *o)                                   \
-    {                                                                                                \
-        TD_TRY_                                                                                      \
-        t->row = 0;                                                                                  \
-        return fn(t, b, (td_out_##OUT *)o);                                                           \
-        TD_CATCH_(t, -1)                                                                             \
-    }                                                                                                \
+#define TD_MAP_BATCH_(fn, IN, OUT, ...)                                                             \
+    TD_SIG_(fn, int, td_task *, const td_batch *, td_out_##OUT *);                                  \
+    static int td_run_##fn(td_task *t_, const td_batch *b_, td_out *o_)                             \
+    {                                                                                               \
+        TD_TRY_                                                                                     \
+        t_->row = 0;                                                                                \
+        return fn(t_, b_, (td_out_##OUT *)o_);                                                      \
+        TD_CATCH_(t_, -1)                                                                           \
+    }                                                                                               \
     static const td_fn td_map_fn_##fn = { .i = TD_ITEM_(td_fn, TD_I_MAP, TD_F_BATCH, fn), .in = TD_TYPE_(IN), \
-        .out = TD_TYPE_(OUT), .run = td_run_##fn, .fold = 0, .group = 0, __VA_ARGS__ };                \
+        .out = TD_TYPE_(OUT), .run = td_run_##fn, .fold = 0, .group = 0, __VA_ARGS__ };             \
     TD_REF_(td_map_fn_, fn)
 
 #define TD_MAP_TEXT(fn, ...) TD_MAP_TEXT_(fn, __VA_ARGS__, )
-#define TD_MAP_TEXT_(fn, OUT, ...)                                                                   \
-    TD_SIG_(fn, int, td_task *, td_str, td_out_##OUT *);                                               \
-    static int td_run_##fn(td_task *t, const td_batch *b, td_out *o)                                   \
-    {                                                                                                \
-        TD_TRY_                                                                                      \
-        t->row = 0;                                                                                  \
-        return fn(t, b->text, (td_out_##OUT *)o);                                                     \
-        TD_CATCH_(t, -1)                                                                             \
-    }                                                                                                \
+#define TD_MAP_TEXT_(fn, OUT, ...)                                                                  \
+    TD_SIG_(fn, int, td_task *, td_str, td_out_##OUT *);                                            \
+    static int td_run_##fn(td_task *t_, const td_batch *b_, td_out *o_)                             \
+    {                                                                                               \
+        TD_TRY_                                                                                     \
+        t_->row = 0;                                                                                \
+        return fn(t_, b_->text, (td_out_##OUT *)o_);                                                \
+        TD_CATCH_(t_, -1)                                                                           \
+    }                                                                                               \
     static const td_fn td_map_fn_##fn = { .i = TD_ITEM_(td_fn, TD_I_MAP, TD_F_TEXT, fn), .in = TD_TYPE_(str), \
-        .out = TD_TYPE_(OUT), .run = td_run_##fn, .fold = 0, .group = 0, __VA_ARGS__ };                \
+        .out = TD_TYPE_(OUT), .run = td_run_##fn, .fold = 0, .group = 0, __VA_ARGS__ };             \
     TD_REF_(td_map_fn_, fn)
 
 #define TD_REDUCE(fn, ...) TD_REDUCE_(fn, __VA_ARGS__, )
-#define TD_REDUCE_(fn, T, ...)                                                                       \
-    TD_SIG_(fn, td_##T, td_task *, td_##T, td_##T);                                                    \
-    typedef td_##T td_reduce_t_##fn;                                                                  \
-    static void td_fold_##fn(td_task *t, void *const *acc, const void *val, uint32_t n)                \
-    {                                                                                                \
-        TD_TRY_                                                                                      \
-        for (uint32_t i = 0; i < n && !t->bad; i++) {                                                  \
-            t->row = i;                                                                              \
-            *(td_##T *)acc[i] = fn(t, *(const td_##T *)acc[i], ((const td_##T *)val)[i]);             \
-        }                                                                                            \
-        TD_CATCH_(t, TD_VOID_)                                                                       \
-    }                                                                                                \
+#define TD_REDUCE_(fn, T, ...)                                                                      \
+    TD_SIG_(fn, td_##T, td_task *, td_##T, td_##T);                                                 \
+    typedef td_##T td_reduce_t_##fn;                                                                \
+    static void td_fold_##fn(td_task *t_, void *const *acc_, const void *val_, uint32_t n_)         \
+    {                                                                                               \
+        TD_TRY_                                                                                     \
+        for (uint32_t i_ = 0; i_ < n_ && !t_->bad; i_++) {                                          \
+            t_->row = i_;                                                                           \
+            *(td_##T *)acc_[i_] = fn(t_, *(const td_##T *)acc_[i_], ((const td_##T *)val_)[i_]);    \
+        }                                                                                           \
+        TD_CATCH_(t_, TD_VOID_)                                                                     \
+    }                                                                                               \
     static const td_fn td_fold_fn_##fn = { .i = TD_ITEM_(td_fn, TD_I_FOLD, 0, fn), .in = TD_TYPE_(T), .out = TD_TYPE_(T), \
-        .run = 0, .fold = td_fold_##fn, .group = 0, __VA_ARGS__ };                                     \
+        .run = 0, .fold = td_fold_##fn, .group = 0, __VA_ARGS__ };                                  \
     TD_REF_(td_fold_fn_, fn)
 
 #define TD_GROUP(fn, K, V, ...) TD_GROUP_(fn, K, V, __VA_ARGS__, )
-#define TD_GROUP_(fn, K, V, OUT, ...)                                                                \
-    TD_SIG_(fn, void, td_task *, td_##K, td_iter_##V *, td_out_##OUT *);                               \
-    static void td_group_##fn(td_task *t, const void *k, td_iter *it, td_out *o)                       \
-    {                                                                                                \
-        TD_TRY_                                                                                      \
-        t->undo_n = 0;                                                                               \
-        o->mark = o->n;                                                                              \
-        o->over = 0;                                                                                 \
-        fn(t, *(const td_##K *)k, (td_iter_##V *)it, (td_out_##OUT *)o);                              \
-        if (!(TD_UNLIKELY_(t->bad) && td_reject_(t, o)))                                              \
-            o->mark = o->n;                                                                          \
-        TD_CATCH_(t, TD_VOID_)                                                                       \
-    }                                                                                                \
+#define TD_GROUP_(fn, K, V, OUT, ...)                                                               \
+    TD_SIG_(fn, void, td_task *, td_##K, td_iter_##V *, td_out_##OUT *);                            \
+    static void td_group_##fn(td_task *t_, const void *k_, td_iter *it_, td_out *o_)                \
+    {                                                                                               \
+        TD_TRY_                                                                                     \
+        t_->undo_n = 0;                                                                             \
+        o_->mark = o_->n;                                                                           \
+        o_->over = 0;                                                                               \
+        fn(t_, *(const td_##K *)k_, (td_iter_##V *)it_, (td_out_##OUT *)o_);                        \
+        if (!(TD_UNLIKELY_(t_->bad) && td_reject_(t_, o_)))                                         \
+            o_->mark = o_->n;                                                                       \
+        TD_CATCH_(t_, TD_VOID_)                                                                     \
+    }                                                                                               \
     static const td_fn td_group_fn_##fn = { .i = TD_ITEM_(td_fn, TD_I_GROUP, 0, fn), .in = TD_TYPE_(K##_##V), \
-        .out = TD_TYPE_(OUT), .run = 0, .fold = 0, .group = td_group_##fn, __VA_ARGS__ };              \
+        .out = TD_TYPE_(OUT), .run = 0, .fold = 0, .group = td_group_##fn, __VA_ARGS__ };           \
     TD_REF_(td_group_fn_, fn)
 
 /* td_emit(out, value) or td_emit(out, key, val): adds a row.  Acts as if it copied: strings may lie in the

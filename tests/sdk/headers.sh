@@ -74,6 +74,24 @@ module "$words" 'int64_t k = 3; td_rows r; uint64_t n;
     d = td_sort_by_key(td_count_by_key(td_union(td_sum_by_key(d), td_max_by_key(d, .partitions = 2))), .descending = 1);
     return td_collect(d, &r) || td_count(d, &n) || td_save_text(d, "x") || td_take(d, 3, &r);' && silent 'a graph'
 
+# Functions may have any name: none of what the loops around them use.
+named() { # KIND REST-OF-PROTOTYPE BODY TYPES: a module with functions of all these names
+    all=
+    for name in a acc b end fn i it k n o r room t val; do
+        all="$all static ${2%%@*} $name${2#*@} { $3 }
+TD_$1($name, $4);
+"
+    done
+    module "$all" '' && silent "TD_$1 of functions with short names"
+}
+named MAP 'td_i64 @(td_task *t_, td_i64 x)' 'return x + 1;' 'i64, i64'
+named FILTER 'bool @(td_task *t_, td_i64 x)' 'return x > 1;' i64
+named FLAT_MAP 'void @(td_task *t_, td_i64 x, td_out_i64 *out)' 'td_emit(out, x);' 'i64, i64'
+named REDUCE 'td_i64 @(td_task *t_, td_i64 x, td_i64 y)' 'return x + y;' i64
+named GROUP 'void @(td_task *t_, td_i64 x, td_iter_i64 *all, td_out_i64 *out)' 'td_emit(out, x);' 'i64, i64, i64'
+named MAP_BATCH 'int @(td_task *t_, const td_batch *x, td_out_i64 *out)' 'return 0;' 'i64, i64'
+named MAP_TEXT 'int @(td_task *t_, td_str x, td_out_i64 *out)' 'return 0;' i64
+
 bc='struct table { int n; };
 static struct table *table_build(td_task *t, td_str bytes) { return (struct table *)td_alloc(t, bytes.n); }
 '
