@@ -1,5 +1,6 @@
-"""Processes that die while jobs run: results and accumulators stay what they are (checks C1, C3, C6, C8, C10, C11, C13)."""
+"""Processes that die while jobs run: results and accumulators stay what they are (checks C1, C2, C3, C8, C10, C11, C13)."""
 import collections
+import glob
 import os
 import shutil
 import signal
@@ -56,8 +57,8 @@ def soak(t, weights, jobs, kills, least, most):
             bad.append("seed %d, %s: exit %d: %s" % (SEED, out, job.p.returncode, job.text()[-1500:]))
         shutil.rmtree(t.path(out), ignore_errors=True)
     ended = time.monotonic()
-    print("  %d of %d jobs identical, %d killed (%s), accumulator error %d, slowed down %.1f times (median)" % (
-        identical, done, killed.total(), ", ".join("%s %d" % k for k in sorted(killed.items())), error,
+    print("  seed %d: %d of %d jobs identical, %d killed (%s), accumulator error %d, slowed down %.1f times (median)" % (
+        SEED, identical, done, killed.total(), ", ".join("%s %d" % k for k in sorted(killed.items())), error,
         sorted(slow)[done // 2]))
     assert identical == done and error == 0, "\n".join(bad)
     for _ in Ticks(t.random, 0.1, 0.1, lambda: c.master.fds() > fds):  # nothing of all these is left there
@@ -71,6 +72,7 @@ def timed(t, c, shape, text, out, disturb=None, rounds=ROUNDS):
     if disturb:
         disturb(job)
     job.wait()
+    t.reap()
     return time.monotonic() - began, job
 
 
@@ -159,6 +161,38 @@ def case_driver_killed(t: FaultCase):
     assert not [n for n in os.listdir(t.path("out")) if n.startswith("part-")] if os.path.exists(t.path("out")) else True
     again = c.job("work", "words", 1, text, t.path("out2"))
     assert again.wait(20) == 0, again.text()
+
+
+def case_driver_killed_while_it_writes(t: FaultCase):
+    """C13: parts are there, others are being written, in both modes: 5 s later nothing of the output is, nor an executor."""
+    c = t.cluster(cores=2)
+    t.file("in.txt", "".join("line %d\n" % i for i in range(40000)))
+    slowest, killed = 0, 0
+    for n in range(40 if LONG else 6):
+        out, mode = t.path("out-%d" % n), ("client", "cluster")[n % 2]
+        job = c.job("fickle", t.path("in.txt"), out, 60000, mode=mode)
+        want = t.random.randrange(1, 8)
+        while len(glob.glob(out + "/part-*")) < want:
+            assert job.running(), job.text()
+            pause(0.005)
+        table = processes()
+        drivers = [p for w in c.workers for p in below(w.pid, table) if table[p][1].startswith("taskd driver")]
+        os.kill(job.p.pid if mode == "client" else drivers[0], signal.SIGKILL)
+        began = time.monotonic()
+        while os.path.exists(out) or any(c.executors()):
+            if os.path.exists(out + "/_SUCCESS"):  # it was quicker, and all of it is there
+                assert len(glob.glob(out + "/part-*")) == 16
+                break
+            assert time.monotonic() < began + 5, "5 s after its driver: %s, %s" % (c.executors(), glob.glob(out + "/*"))
+            pause(0.02)
+        else:
+            killed += 1
+            slowest = max(slowest, time.monotonic() - began)
+            assert job.wait() != 0
+            assert not os.path.exists(out), "somebody still wrote: %s" % glob.glob(out + "/**")
+        job.wait()
+    print("  %d drivers killed, everything was gone after %.2f s at most" % (killed, slowest))
+    assert killed
 
 
 def case_driver_supervised(t: FaultCase):

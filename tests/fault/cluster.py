@@ -65,6 +65,7 @@ class Daemon:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(self.prefix + self.words, cwd=self.case.dir, env=self.case.environment(self.env),
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        self.case.own.add(self.process.pid)
         return self
 
     @property
@@ -192,11 +193,29 @@ class FaultCase(e2e.Case):
         self.random = random.Random("%s/%d" % (name, SEED))
         self.to_close = []
         self.references = {}
+        self.own = set()  # processes that somebody waits for
 
     def cluster(self, **kw):
         c = Cluster(self, **kw)
         self.to_close.append(c)
         return c
+
+    def start(self, words, env=None, **kw):
+        p = super().start(words, env, **kw)
+        self.own.add(p.pid)
+        return p
+
+    def reap(self):
+        """Orphans of what was killed are children of ours (subreaper); the dead ones take up numbers of processes."""
+        table = "/proc/self/task/%d/children" % os.getpid()
+        with open(table) as f:
+            pids = [int(p) for p in f.read().split()]
+        for pid in pids:
+            if pid not in self.own:
+                try:
+                    os.waitpid(pid, os.WNOHANG)
+                except ChildProcessError:
+                    pass
 
     def nothing_left(self, within=e2e.LEFT_BEHIND_S):
         if not self.to_close:  # while a cluster runs there is a lot

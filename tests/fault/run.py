@@ -2,9 +2,12 @@
 """What happens when things die: clusters of real processes, harmed while they work.
 
     tests/fault/run.py              the short form of all cases (part of `make check`)
-    tests/fault/run.py -l           their names          tests/fault/run.py NAME ... -k    some of them, folders kept
-    FAULT_LONG=1 tests/fault/run.py the long form: more seeds, more kills
-    FAULT_SEED=7 ...                another schedule of failures (each case prints its seed)
+    tests/fault/run.py -l           their names          tests/fault/run.py 'soak*' ... -k    some of them, folders kept
+    FAULT_LONG=1 tests/fault/run.py the long form: all kinds, and as often as their figures ask for
+    FAULT_SEED=7 ...                another schedule of failures
+
+Each counts what it did: `FAULT_LONG=1 tests/fault/run.py soak` ends with how many of 200 jobs were identical, who was
+killed, and by how much the accumulators were wrong.
 
 A case's result is compared byte for byte with that of local[1], accumulators included; afterwards there must be no
 process, port, shared memory or file of it.  cluster.py is the cluster, proxy.py and netns.py are the bad network.
