@@ -1,5 +1,6 @@
 """Files that rot, vanish, find no room or come out otherwise the second time (checks C4, C15, C17)."""
 import glob
+import json
 import os
 import shutil
 import subprocess
@@ -128,3 +129,35 @@ def case_fickle_map_runs_again(t: FaultCase):
         shutil.rmtree(out, ignore_errors=True)
     print("  %d jobs: %s; mixed: 0" % (repeat, ", ".join("%s %d" % e for e in ends.items())))
     assert ends["aborted"] + ends["rolled back"] > 0
+
+
+def steady(t, where, disturb=lambda c, job, out: None):
+    """A job of two stages, 4 MB in 64 kB pieces; gives its summary when its rows are right."""
+    c = t.cluster(cores=2)
+    lines = 40000
+    t.file("in.txt", "".join("%s%098d\n" % ("x" if i > lines // 2 else "0", i) for i in range(lines)))
+    out, summary = t.path("out"), t.path("summary")
+    job = c.job("fickle", t.path("in.txt"), out, 30000, where, conf=["taskd.files.maxPartitionBytes=64k"], summary=summary)
+    disturb(c, job, out)
+    assert job.wait() == 0, job.text()
+    assert len(set(t.rows("out"))) == len(t.rows("out")) == lines
+    with open(summary) as f:
+        return json.load(f)
+
+
+def case_one_output_lost(t: FaultCase):
+    """Lineage: of 62 map outputs one vanishes while they are read; that one runs again, and those who missed it."""
+    def lose(c, job, out):
+        while job.running() and len(glob.glob(out + "/part-*")) < 3:
+            pause(0.005)
+        os.unlink(t.random.choice(map_outputs(c, t)))
+    s = steady(t, "", lose)
+    print("  %d tasks, %d attempts" % (s["tasks"], s["attempts"]))
+    assert s["tasks"] < s["attempts"] <= s["tasks"] + 1 + 2 * 4, s
+
+
+def case_bad_worker_is_avoided(t: FaultCase):
+    """Whatever runs on one of the workers fails: it is left alone soon, and the job ends well."""
+    s = steady(t, "/worker-0/")
+    print("  %d tasks, %d attempts failed" % (s["tasks"], s["failed_attempts"]))
+    assert 0 < s["failed_attempts"] <= 8, s
