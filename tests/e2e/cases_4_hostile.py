@@ -36,6 +36,7 @@ def case_crash_names_its_line_and_record(t):
         assert found, "want %s: %s" % (want, r)
         assert int(found.group(1)) == offset * PARTS // sum(len(x) + 1 for x in rows), r
         assert r.summary["failed_attempts"] == 4, r.summary
+        assert r.seconds < 2 or t.config.asan, "four attempts and the words took %.1f s" % r.seconds
         t.no_output("out%d" % i)
 
 
@@ -207,7 +208,7 @@ def case_heap_overrun(t):
 
 
 def case_double_free(t):
-    misdeed(t, "free", ["signal 6", "bad.c:", '"a POISON b"'])
+    misdeed(t, "free", ["signal ", "bad.c:", '"a POISON b"'])
 
 
 def case_bad_length(t):
