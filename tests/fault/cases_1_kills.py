@@ -20,12 +20,22 @@ def kill_one(t, c, kind):
         c.start_worker(i)
         return True
     pids = c.executors()[0 if kind == "executor" else 1]
+    if not pids:
+        return False
+    pid = t.random.choice(pids)
     try:
-        if pids:
-            os.kill(t.random.choice(pids), signal.SIGKILL)
-        return bool(pids)
+        fd = os.pidfd_open(pid)
     except ProcessLookupError:
         return False
+    try:
+        same = pid in c.executors()[0 if kind == "executor" else 1]  # and not somebody who got its number meanwhile
+        if same:
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
+        return same
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(fd)
 
 
 def soak(t, weights, jobs, kills, least, most):

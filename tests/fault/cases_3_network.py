@@ -2,10 +2,12 @@
 import os
 import subprocess
 import time
+import types
 
 import e2e
-from cluster import LONG, FaultCase, Ticks
+from cluster import LONG, SEED, FaultCase, Ticks
 from netns import Net
+from proxy import Proxy
 
 NEW_JOB_S = 5  # within which a new job works after a partition
 
@@ -107,3 +109,39 @@ def case_flapping(t: FaultCase):
         assert job.wait() == 0, job.text()
         t.check("out", job.text(), "words", 6000, text)
         t.close()
+
+
+HARMS = {
+    "slow": lambda p: setattr(p, "delay", 0.02) or setattr(p, "jitter", 0.05),
+    "lossy": lambda p: setattr(p, "loss", 0.2),
+    "flipping": lambda p: setattr(p, "flip", 2e-4),
+    "duplicating": lambda p: setattr(p, "duplicate", 0.2),
+    "cutting": lambda p: p.cut(),
+    "one way": lambda p: p.stop("up"),
+    "dead": lambda p: p.stop(),
+}
+
+
+def case_bad_wire_to_the_master(t: FaultCase):
+    """Everybody comes to the master by the proxy: a submission ends right whatever the wire does; TLS sees what is turned
+    or said twice, and the link is made again."""
+    here = types.SimpleNamespace(here="127.0.0.1", hosts={})
+    p = Proxy(("127.0.0.1", 1), seed=SEED)
+    t.to_close.append(p)
+    c = t.cluster(tls=t.certificates(here), proxy=p)
+    text, n, harmed = t.text(2 << 20), 0, []
+    t.reference("words", 3000, text)
+    for name, harm in HARMS.items():
+        before, asking = p.harmed, []
+        job = c.job("work", "words", 3000, text, t.path("out-%d" % n), mode="cluster", opts=["--supervise"])
+        for k in Ticks(t.random, 0.2, 0.6, job.running):
+            harm(p) if k % 3 == 0 else p.heal()
+            asking.append(t.start([os.path.join(e2e.BUILD, "taskd-client"), "list", "--master", c.url], c.environment(c.host)))
+        p.heal()
+        assert job.wait() == 0, "%s: exit %d: %s" % (name, job.p.returncode, job.text())
+        t.check("out-%d" % n, job.text(), "words", 3000, text)
+        n += 1
+        for q in asking:  # there was to be something to harm; what they were told does not matter
+            q.communicate(timeout=30)
+        harmed.append("%s %d" % (name, p.harmed - before))
+    print("  pieces harmed: " + ", ".join(harmed))

@@ -8,6 +8,7 @@
     p.duplicate = 0.01                  each piece is passed on twice (a broken middle box)
     p.stop("up") / p.stop()             one way, or both: nothing passes, nothing is closed ...
     p.go()                              ... until now: what TCP would have sent again arrives
+    p.heal()                            nothing of all that any more
     p.cut()                             all connections are reset
     p.refuse = True                     new connections are reset
 
@@ -72,6 +73,10 @@ class Proxy:
     def go(self):
         self.drop = set()
         self._call(self._release)
+
+    def heal(self):
+        self.delay = self.jitter = self.loss = self.flip = self.duplicate = 0.0
+        self.go()
 
     def cut(self):
         self._call(self._cut)
