@@ -156,11 +156,22 @@ shout(unsigned megabytes)
         fwrite(line, 1, sizeof line, stdout);
 }
 
+static const struct {
+    const char *how;
+    void (*fn)(void);
+} deeds[] = {
+    { "loop", spin },         { "memory", eat },       { "scribble", scribble },      { "overrun", overrun },
+    { "free", free_twice },   { "house", move_house }, { "sigaction", take_signals },
+};
+
 static void
 misbehave(td_task *t, const char *how)
 {
     pthread_t th;
 
+    for (size_t i = 0; i < sizeof deeds / sizeof *deeds; i++)
+        if (!strcmp(how, deeds[i].how))
+            deeds[i].fn();
     if (!strcmp(how, "segv"))
         *(volatile int *)(uintptr_t)zero = 1;
     else if (!strcmp(how, "abort"))
@@ -177,10 +188,6 @@ misbehave(td_task *t, const char *how)
         kill(getpid(), SIGKILL);
     else if (!strcmp(how, "stack"))
         sink = (char)deeper(&sink);
-    else if (!strcmp(how, "loop"))
-        spin();
-    else if (!strcmp(how, "memory"))
-        eat();
     else if (!strcmp(how, "tmp"))
         memset(td_tmp(t, (size_t)-1), 1, 100);
     else if (!strcmp(how, "alloc"))
@@ -189,8 +196,6 @@ misbehave(td_task *t, const char *how)
     else if (!strcmp(how, "fds"))
         for (int i = 0; i < 1024; i++)
             close(i);
-    else if (!strcmp(how, "scribble"))
-        scribble();
     else if (!strcmp(how, "scribble-loop"))
         scribble(), spin();
     else if (!strcmp(how, "thread"))
@@ -228,18 +233,10 @@ misbehave(td_task *t, const char *how)
     else if (!strcmp(how, "longjmp")) {
         remember(&sink, 8);
         __longjmp_chk(gone, 1); /* its frame is no more */
-    } else if (!strcmp(how, "overrun"))
-        overrun();
-    else if (!strcmp(how, "free"))
-        free_twice();
-    else if (!strcmp(how, "atexit"))
+    } else if (!strcmp(how, "atexit"))
         atexit(at_exit);
     else if (!strcmp(how, "stray"))
         pthread_create(&th, NULL, busy_for_ever, NULL), pthread_detach(th);
-    else if (!strcmp(how, "house"))
-        move_house();
-    else if (!strcmp(how, "sigaction"))
-        take_signals();
     else if (!strcmp(how, "gigabyte"))
         shout(1024);
     else if (!strcmp(how, "noise"))
