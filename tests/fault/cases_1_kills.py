@@ -185,9 +185,7 @@ def case_driver_killed_while_it_writes(t: FaultCase):
         while len(glob.glob(out + "/part-*")) < want:
             assert job.running(), job.text()
             pause(0.005)
-        table = processes()
-        drivers = [p for w in c.workers for p in below(w.pid, table) if table[p][1].startswith("taskd driver")]
-        os.kill(job.p.pid if mode == "client" else drivers[0], signal.SIGKILL)
+        os.kill(job.p.pid if mode == "client" else c.drivers()[0], signal.SIGKILL)
         began = time.monotonic()
         while os.path.exists(out) or any(c.executors()):
             if os.path.exists(out + "/_SUCCESS"):  # it was quicker, and all of it is there
@@ -213,7 +211,7 @@ def case_driver_supervised(t: FaultCase):
     job = c.job("work", "words", 10000, text, t.path("out"), mode="cluster", opts=["--supervise"])
     killed = False
     for _ in Ticks(t.random, 0.1, 0.1, job.running):
-        drivers = [p for p, (_, line, _) in processes().items() if line.startswith("taskd driver")]
+        drivers = c.drivers()
         if not killed and drivers and len(c.executors()[0]) >= 1:
             os.kill(drivers[0], signal.SIGKILL)
             killed = True

@@ -169,6 +169,11 @@ class Cluster:
         runners = [p for p in mine if re.match(r"taskd-runner/\d", table[p][1])]
         return ex, runners
 
+    def drivers(self):
+        """pids of drivers on its workers."""
+        table = processes()
+        return [p for w in self.workers for p in below(w.pid, table) if table[p][1].startswith("taskd driver")]
+
     def close(self):
         trouble = []
         for d in [w for w in self.workers if w] + [self.master]:
