@@ -26,7 +26,7 @@
 #include "proto/proto.h"
 #include "rpc/rpc.h"
 
-enum { LATE_MS = 400, PLACES = 64, WORD = 32 };
+enum { LATE_MS = 400, PLACES = 1024, WORD = 32 };
 
 struct way; /* one direction */
 struct pair {
