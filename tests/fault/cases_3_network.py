@@ -114,7 +114,7 @@ def case_flapping(t: FaultCase):
 HARMS = {
     "slow": lambda p: setattr(p, "delay", 0.02) or setattr(p, "jitter", 0.05),
     "lossy": lambda p: setattr(p, "loss", 0.2),
-    "flipping": lambda p: setattr(p, "flip", 2e-4),
+    "flipping": lambda p: setattr(p, "flip", 1e-3),
     "duplicating": lambda p: setattr(p, "duplicate", 0.2),
     "cutting": lambda p: p.cut(),
     "one way": lambda p: p.stop("up"),
@@ -145,3 +145,4 @@ def case_bad_wire_to_the_master(t: FaultCase):
             q.communicate(timeout=30)
         harmed.append("%s %d" % (name, p.harmed - before))
     print("  pieces harmed: " + ", ".join(harmed))
+    assert p.harmed, "nothing was harmed"
