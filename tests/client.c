@@ -31,6 +31,7 @@ struct master {
     const char *out;              /* what the application prints */
     uint64_t lag;                 /* Output begins that many bytes before what was asked for */
     bool hold_end;                /* the application goes on */
+    unsigned end_at;              /* that many statuses: it ends after all; 0: never */
     bool over, quiet;
     bool restarted;               /* so is the driver, while the link is broken */
     bool again;                   /* it is started again after its output; that begins anew */
@@ -93,6 +94,19 @@ on_put(struct master *m, const Taskd__BlobPut *p)
 }
 
 static void
+say_end(struct master *m)
+{
+    Taskd__Output o = TASKD__OUTPUT__INIT;
+
+    m->over = true;
+    o.driver = "driver-1";
+    o.end = true;
+    o.exit_status = m->status;
+    o.state = (char *)m->state;
+    SAY(m, OUTPUT, output, &o);
+}
+
+static void
 say_status(struct master *m, const Taskd__StatusRequest *r)
 {
     Taskd__Status s = TASKD__STATUS__INIT;
@@ -128,19 +142,8 @@ say_status(struct master *m, const Taskd__StatusRequest *r)
     else if (m->hold_end)
         d.state = "WAITING", d.why = "asked 4 cores; largest free 2/4 on host b";
     SAY(m, STATUS, status, &s);
-}
-
-static void
-say_end(struct master *m)
-{
-    Taskd__Output o = TASKD__OUTPUT__INIT;
-
-    m->over = true;
-    o.driver = "driver-1";
-    o.end = true;
-    o.exit_status = m->status;
-    o.state = (char *)m->state;
-    SAY(m, OUTPUT, output, &o);
+    if (m->end_at && m->statuses == m->end_at)
+        say_end(m);
 }
 
 static void
@@ -530,6 +533,50 @@ the_node_is_named(void)
     end(&r);
 }
 
+/* Plain text, with --progress none only errors, with json nothing but events. */
+static void
+progress_is_kept_to(void)
+{
+    static const char waits[] = "driver-1 waits: asked 4 cores; largest free 2/4 on host b";
+    static const enum submit_progress how[] = { SUBMIT_PROGRESS_PLAIN, SUBMIT_PROGRESS_NONE, SUBMIT_PROGRESS_JSON };
+
+    for (int i = 0; i < 3; i++) {
+        struct rig r;
+        char text[256];
+
+        begin(&r, CLIENT_SUBMIT, NULL);
+        r.submit.progress = how[i];
+        r.m.hold_end = r.m.quiet = true;
+        r.m.end_at = 4; /* the workers', then three looks */
+        r.m.state = "FAILED";
+        EQ_U64(run(&r), 1);
+        EQ_STR(r.out, "one\ntwo\n");
+        if (how[i] == SUBMIT_PROGRESS_NONE) {
+            EQ_STR(r.err, "taskd: driver-1 failed: because\n");
+        } else if (how[i] == SUBMIT_PROGRESS_PLAIN) {
+            snprintf(text, sizeof text, "taskd: submitted as driver-1\ntaskd: %s\ntaskd: driver-1 failed: because\n", waits);
+            EQ_STR(r.err, text);
+        } else {
+            snprintf(text, sizeof text, "\"event\":\"log_info\",\"message\":\"%s\"}\n", waits);
+            HAS(r.err, text);
+            HAS(r.err, "\"level\":\"info\",\"role\":\"client\",\"event\":\"log_info\",\"message\":\"submitted as driver-1\"}\n");
+            HAS(r.err, "\"level\":\"error\",\"role\":\"client\",\"event\":\"log_error\",\"message\":\"driver-1 failed: because\"}\n");
+            CU_ASSERT_PTR_NULL(strstr(r.err, "taskd: "));
+        }
+        end(&r);
+    }
+    struct rig r;
+
+    begin(&r, CLIENT_SUBMIT, NULL);
+    r.submit.progress = SUBMIT_PROGRESS_JSON;
+    r.m.refuse = "the token is another cluster's";
+    EQ_U64(run(&r), 6);
+    HAS(r.err, "\"event\":\"log_error\"");
+    HAS(r.err, "refused: the token is another cluster's\"");
+    CU_ASSERT_PTR_NULL(strstr(r.err, "taskd: "));
+    end(&r);
+}
+
 static void
 interrupts(void)
 {
@@ -691,6 +738,7 @@ static const struct unit_test tests[] = {
     { "client.a_second_try_while_away", a_second_try_while_away },
     { "client.masters_that_are_none", masters_that_are_none },
     { "client.the_node_is_named", the_node_is_named },
+    { "client.progress_is_kept_to", progress_is_kept_to },
     { "client.interrupts", interrupts },
     { "client.a_killed_job_failed", a_killed_job_failed },
     { "client.tables_and_json", tables_and_json },

@@ -38,19 +38,47 @@ client__write(struct client *c, int fd, const void *p, size_t n)
         err_free(e);
 }
 
-void
-client__say(struct client *c, const char *fmt, ...)
+static enum submit_progress
+progress(const struct client *c)
 {
+    return c->o.verb == CLIENT_SUBMIT ? c->o.submit->progress : SUBMIT_PROGRESS_PLAIN;
+}
+
+static void
+put_json(struct buf *b, enum event_level level, const char *text, const char *err)
+{
+    static const struct event_origin origin = { .role = "client" };
+    struct event_log_info info = { .message = text };
+    struct event_log_warn warn = { .message = text, .err = err };
+    struct event_log_error error = { .message = text, .err = err };
+
+    if (level == EVENT_LEVEL_ERROR)
+        event_json(b, clock_wall_ns(), &origin, EVENT_log_error, &error);
+    else if (level == EVENT_LEVEL_WARN)
+        event_json(b, clock_wall_ns(), &origin, EVENT_log_warn, &warn);
+    else
+        event_json(b, clock_wall_ns(), &origin, EVENT_log_info, &info);
+}
+
+void
+client__say(struct client *c, enum event_level level, const char *fmt, ...)
+{
+    enum submit_progress how = progress(c);
     struct buf b = { 0 };
     char text[1024];
     va_list ap;
 
+    if (how == SUBMIT_PROGRESS_NONE && level < EVENT_LEVEL_WARN)
+        return;
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    if (c->following && c->o.submit && c->o.submit->progress == SUBMIT_PROGRESS_LIVE)
+    if (c->following && how == SUBMIT_PROGRESS_LIVE)
         buf_printf(&b, "\r\033[K"); /* over the driver's line */
-    buf_printf(&b, "taskd: %s\n", text);
+    if (how == SUBMIT_PROGRESS_JSON)
+        put_json(&b, level, text, NULL);
+    else
+        buf_printf(&b, "taskd: %s\n", text);
     client__write(c, c->o.err, b.p, b.n);
     buf_fini(&b);
 }
@@ -62,7 +90,10 @@ client__fail(struct client *c, struct err *e)
     struct buf b = { 0 };
     char *text = err_text(e);
 
-    buf_printf(&b, "taskd: %s\n", text);
+    if (progress(c) == SUBMIT_PROGRESS_JSON)
+        put_json(&b, EVENT_LEVEL_ERROR, "the submission failed", text);
+    else
+        buf_printf(&b, "taskd: %s\n", text);
     if (!c->over)
         err_free(file_write_full(c->o.err, b.p, b.n, "standard error"));
     client__over(c, status);
@@ -97,7 +128,7 @@ on_up(void *arg)
     struct client *c = arg;
 
     if (c->away)
-        client__say(c, "the master is back");
+        client__say(c, EVENT_LEVEL_INFO, "the master is back");
     c->away = false;
     if (c->o.verb == CLIENT_SUBMIT && c->phase != PUT_DONE) {
         client__put_up(c);
@@ -123,7 +154,8 @@ on_down(void *arg, const struct err *why)
     }
     if ((c->following || c->o.verb == CLIENT_SUBMIT) && !c->away) {
         c->away = true;
-        client__say(c, "the master is away%s%s, trying again", c->id ? "; " : "", c->id ? c->id : "");
+        client__say(c, EVENT_LEVEL_INFO, "the master is away%s%s, trying again", c->id ? "; " : "",
+                    c->id ? c->id : "");
     }
 }
 

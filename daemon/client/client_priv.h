@@ -2,6 +2,7 @@
 #ifndef CLIENT_CLIENT_PRIV_H
 #define CLIENT_CLIENT_PRIV_H
 #include "client/client.h"
+#include "event/event.h"
 
 enum put_phase { PUT_LOOK, PUT_BLOBS, PUT_ASKED, PUT_DONE };
 
@@ -40,8 +41,9 @@ struct client {
 /* The end of the process's work; e is printed and freed. */
 void client__over(struct client *c, int status);
 void client__fail(struct client *c, struct err *e);
-/* A line on err, "taskd: text". */
-void client__say(struct client *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* A line on err: "taskd: text", or what the submission's --progress makes of it: with json an event, with none nothing
+ * that is below EVENT_LEVEL_WARN. */
+void client__say(struct client *c, enum event_level level, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* All of it, or the process is over. */
 void client__write(struct client *c, int fd, const void *p, size_t n);
 void client__send(struct client *c, const Taskd__Item *item);

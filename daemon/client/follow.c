@@ -97,8 +97,8 @@ print(struct client *c, const Taskd__Output *o)
     if (end <= *at)
         return;
     if (o->at > *at && !c->quiet)
-        client__say(c, "%llu bytes of its %s are not kept any more", (unsigned long long)(o->at - *at),
-                    o->err ? "errors" : "output");
+        client__say(c, EVENT_LEVEL_WARN, "%llu bytes of its %s are not kept any more",
+                    (unsigned long long)(o->at - *at), o->err ? "errors" : "output");
     skip = o->at < *at ? (size_t)(*at - o->at) : 0;
     *at = end;
     if (!c->quiet)
@@ -146,7 +146,7 @@ say_end(struct client *c, const Taskd__DriverStatus *d)
         return;
     const char *how = !strcmp(d->state, "KILLED") ? "was killed" : !strcmp(d->state, "LOST") ? "was lost" : "failed";
 
-    client__say(c, "%s %s%s%s", c->id, how, *d->why ? ": " : "", d->why);
+    client__say(c, EVENT_LEVEL_ERROR, "%s %s%s%s", c->id, how, *d->why ? ": " : "", d->why);
 }
 
 /* Says why it waits, each reason once; looks again until it runs. */
@@ -169,7 +169,7 @@ on_status(struct client *c, const Taskd__Status *s)
         (!c->waiting || strcmp(c->waiting, d->why))) {
         free(c->waiting);
         c->waiting = strdup(d->why);
-        client__say(c, "%s waits: %s", c->id, d->why);
+        client__say(c, EVENT_LEVEL_INFO, "%s waits: %s", c->id, d->why);
     }
     if (!d || strcmp(d->state, "RUNNING"))
         look_later(c);
@@ -206,12 +206,12 @@ client_signal(struct client *c, int signo)
 
     if (signo == SIGHUP || c->killing || !mine) {
         if (mine && c->phase == PUT_DONE)
-            client__say(c, "left; %s goes on%s", c->id, c->killing ? " until it has ended" : "");
+            client__say(c, EVENT_LEVEL_WARN, "left; %s goes on%s", c->id, c->killing ? " until it has ended" : "");
         client__over(c, 128 + signo);
         return;
     }
     c->killing = signo;
-    client__say(c, "%s: ending %s%s", signo == SIGINT ? "interrupted" : "terminated",
+    client__say(c, EVENT_LEVEL_WARN, "%s: ending %s%s", signo == SIGINT ? "interrupted" : "terminated",
                 c->phase == PUT_DONE ? c->id : "the submission", signo == SIGINT ? " (once more to leave)" : "");
     if (c->phase == PUT_DONE)
         client__ask_kill(c);

@@ -164,8 +164,7 @@ on_submitted(struct client *c, const Taskd__Submitted *s)
         client__over(c, c->status);
         return;
     }
-    if (c->o.submit->progress != SUBMIT_PROGRESS_NONE && c->o.submit->progress != SUBMIT_PROGRESS_JSON)
-        client__say(c, "submitted as %s", c->id);
+    client__say(c, EVENT_LEVEL_INFO, "submitted as %s", c->id);
     if (c->killing)
         client__ask_kill(c);
     c->tries = 1;

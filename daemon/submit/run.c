@@ -80,10 +80,15 @@ static void
 on_signal(void *arg, int signo)
 {
     struct submit *s = arg;
+    const char *what = signo == SIGINT ? "interrupted: stopping" : signo == SIGHUP ? "hung up: stopping" :
+                       "terminated: stopping";
 
     s->stopping = true;
     submit__progress_clear(s);
-    submit__say(s, "%s: stopping\n", signo == SIGINT ? "interrupted" : signo == SIGHUP ? "hung up" : "terminated");
+    if (s->o.progress == SUBMIT_PROGRESS_JSON)
+        submit__said(s, TD_WARN, what);
+    else
+        submit__say(s, "%s\n", what);
     if (s->driver)
         driver_cancel(s->driver, 128 + signo);
     else
