@@ -134,6 +134,7 @@ serve(struct app *x)
 
     signal(SIGPIPE, SIG_IGN);
     umask(077);
+    o.port = (uint16_t)conf_int(x->conf, CONF_MASTER_BULK_PORT);
     o.fifo = !strcmp(conf_str(x->conf, CONF_DEPLOY_SCHEDULER), "fifo");
     TRY(loop_new(&x->loop));
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)

@@ -276,7 +276,7 @@ static struct err *
 open_all(struct master *m)
 {
     struct grants_opts g = { .fifo = m->o.fifo, .grace_ns = m->o.grace_ns, .recover_ns = m->o.recover_ns };
-    struct bulk_server_opts b = { .host = m->o.bind, .tls = m->o.identity->tls };
+    struct bulk_server_opts b = { .host = m->o.bind, .port = m->o.port, .tls = m->o.identity->tls };
     struct arena mem = { 0 };
     struct err *e = open_dir(m);
     const char *blobs = arena_printf(&mem, "%s/blobs", m->dir);
@@ -286,7 +286,7 @@ open_all(struct master *m)
     if (!e)
         e = store__new(blobs, &m->store);
     if (!e)
-        e = bulk_server_new(m->loop, &b, &m->bulk);
+        e = err_wrap_take(bulk_server_new(m->loop, &b, &m->bulk), "serving blobs (taskd.master.blobs.port)");
     if (!e)
         e = bulk_server_add(m->bulk, "blobs", blobs, m->head.secret);
     arena_fini(&mem);

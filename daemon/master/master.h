@@ -21,6 +21,7 @@ struct master;
 struct master_opts {
     const char *dir;  /* made if it isn't there, 0700 */
     const char *bind; /* where the bulk server of the blobs listens */
+    uint16_t port;    /* it does so there; 0: any */
     const char *host; /* as others call this host */
     bool fifo;
     const struct identity *identity; /* TLS files; the token, which without TLS everybody must show.  Borrowed */

@@ -230,11 +230,14 @@ listen_at(struct submit *s, const char *host)
                                   .port = (uint16_t)conf_int(s->o.conf, CONF_DRIVER_PORT) };
     struct bulk_server_opts bo = { .host = lo.host, .tls = c->identity.tls };
 
+    if (!c->local) /* else all of it is on this host, and jobs may be at it side by side */
+        bo.port = (uint16_t)conf_int(s->o.conf, CONF_DRIVER_BULK_PORT);
     if (c->local && !lo.tls && strlen(s->scratch) < SOCKET_PATH_MAX - sizeof "/driver.sock")
         lo.path = arena_printf(&s->a, "%s/driver.sock", s->scratch);
     c->address = lo.path ? arena_printf(&s->a, "unix:%s", lo.path) : NULL;
     TRY_OR(rpc_listen(c->rpc, &lo, on_link, s, &c->server), "listening to executors");
-    return bulk_server_new(s->loop, &bo, &c->bulk);
+    TRY_OR(bulk_server_new(s->loop, &bo, &c->bulk), "serving module and broadcasts (taskd.driver.blockManager.port)");
+    return NULL;
 }
 
 static struct err *

@@ -107,9 +107,10 @@ start_master(struct arena *a, const char *dir, char *secret, const struct tls_fi
 {
     const char *log = arena_printf(a, "%s/master.log", dir);
     char *argv[ARGS_MAX] = { "taskd master", "--host", "127.0.0.1", "--port", "0", "--dir",
-                             arena_printf(a, "%s/master", dir), "--conf", secret };
+                             arena_printf(a, "%s/master", dir), "--conf", secret,
+                             "--conf", "taskd.master.blobs.port=0" };
     char url[URL_MAX] = "";
-    int n = 9, out[2];
+    int n = 11, out[2];
     struct err *e;
     bool there;
 

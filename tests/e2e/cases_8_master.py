@@ -3,6 +3,7 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import time
 
@@ -337,3 +338,43 @@ def case_master_killed_at_each_write(t):
         if not killed:
             break
     assert points >= 10, points
+
+
+def listens(port):
+    """Does somebody on this host, at an IPv4 address?"""
+    with open("/proc/net/tcp") as f:
+        rows = [line.split() for line in f.readlines()[1:]]
+    return any(r[3] == "0A" and int(r[1].rsplit(":", 1)[1], 16) == port for r in rows)
+
+
+def case_bulk_ports(t):
+    """Where master and driver serve files can be set, for a firewall; a port that is taken is said with its key."""
+    holders = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    master_port, driver_port = [h.getsockname()[1] for h in holders]
+    own = {"master": "taskd.master.blobs.port=%d" % master_port,
+           "driver": "taskd.driver.blockManager.port=%d" % driver_port}
+    text = words(t, lines=20000)
+    taken = "taskd.master.blobs.port): starting the bulk server: listening on 127.0.0.1:%d: Address already in use"
+    with open(t.path("taken"), "w+") as said:
+        p = subprocess.run([os.path.join(BUILD, "taskd-master"), "--port", "0", "--dir", t.path("no-master"), "--conf",
+                            own["master"]], env=t.environment(), stdout=said, stderr=said, timeout=20)
+        said.seek(0)
+        err = said.read()
+    assert p.returncode == 1 and taken % master_port in err, err
+    holders[0].close()
+    c = Cluster(t, workers=1, options=("--conf", own["master"]))
+    assert listens(master_port)
+    err = finish(c.submit("wordcount", text, t.path("none"), conf=[own["driver"]]), status=1)
+    taken = "taskd.driver.blockManager.port): starting the bulk server: listening on 127.0.0.1:%d: Address already in use"
+    assert taken % driver_port in err, err
+    holders[1].close()
+    for mode in "client", "cluster":
+        job = c.submit("wordcount", text, t.path(mode), opts=["--deploy-mode", mode],
+                       conf=[own["driver"].replace("taskd.", "spark.", 1)])
+        seen = False
+        while job.poll() is None and not seen:
+            seen = listens(driver_port)
+        finish(job)
+        assert seen, "the driver did not listen on port %d" % driver_port
+    assert t.rows("client") == t.rows("cluster")
+    c.end()
