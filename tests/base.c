@@ -1,7 +1,10 @@
 /* Tests of lib/base. */
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -11,6 +14,7 @@
 #include "base/hash.h"
 #include "base/quote.h"
 #include "base/scan.h"
+#include "base/usage.h"
 #include "unit.h"
 
 static struct err *
@@ -198,6 +202,49 @@ clock_formats(void)
     CU_ASSERT(a && b >= a);
 }
 
+/* What is asserted is what was used, however long it took. */
+static void
+usage_counts(void)
+{
+    enum { SIZE = 16 << 20, USE = 5000000 };
+    uint64_t before = clock_cpu_ns(), pid_ns = usage_cpu_ns(getpid()), after = clock_cpu_ns();
+
+    CU_ASSERT(before <= pid_ns && pid_ns <= after);
+    uint64_t empty = usage_memory(getpid());
+    char *p = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CU_ASSERT_FATAL(p != MAP_FAILED);
+    memset(p, 1, SIZE);
+    uint64_t full = usage_memory(getpid());
+    CU_ASSERT(full - empty >= SIZE && full - empty < SIZE + (1 << 20));
+    munmap(p, SIZE);
+
+    uint64_t ended = usage_ended_cpu_ns(), own = usage_own_cpu_ns();
+    int ready[2], go[2];
+    CU_ASSERT_FATAL(pipe(ready) == 0 && pipe(go) == 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        char c = 0;
+
+        while (clock_cpu_ns() < USE)
+            continue;
+        _exit(write(ready[1], &c, 1) != 1 || read(go[0], &c, 1) != 1);
+    }
+    char c = 0;
+    int status;
+    CU_ASSERT(read(ready[0], &c, 1) == 1);
+    CU_ASSERT(usage_cpu_ns(pid) >= USE);
+    EQ_U64(usage_ended_cpu_ns(), ended);
+    CU_ASSERT(write(go[1], &c, 1) == 1 && waitpid(pid, &status, 0) == pid && status == 0);
+    CU_ASSERT(usage_ended_cpu_ns() - ended >= USE - 1000); /* whole microseconds, twice */
+    CU_ASSERT(usage_own_cpu_ns() - own >= USE - 2000);
+    EQ_U64(usage_cpu_ns(pid), 0);
+    EQ_U64(usage_memory(pid), 0);
+    for (int i = 0; i < 2; i++) {
+        close(ready[i]);
+        close(go[i]);
+    }
+}
+
 static void
 quote_texts(void)
 {
@@ -227,6 +274,7 @@ static const struct unit_test tests[] = {
     { "scan.finds_each_place", scan_finds_each_place },
     { "file.tree_is_made_and_removed", file_tree_is_made_and_removed },
     { "clock.formats", clock_formats },
+    { "usage.counts", usage_counts },
     UNIT_END,
 };
 

@@ -14,7 +14,7 @@ struct fake { /* an executor */
     struct link *link;
     struct buf out;
     uint64_t app;
-    uint32_t epoch, number;
+    uint32_t epoch, number, usage;
     unsigned welcomes, refusals, downs, stages, n_launches, n_removed, stops;
     Taskd__Launch launch[LAUNCHES]; /* without pieces */
     uint32_t output[MAPS], node[MAPS], nodes; /* of stage 0, as told last: attempt + 1 */
@@ -40,6 +40,7 @@ take(struct fake *f, const Taskd__Item *it)
         f->welcomes++;
         f->app = it->app;
         f->epoch = it->epoch;
+        f->usage = it->welcome->usage;
         break;
     case TASKD__ITEM__KIND_REFUSED:
         f->refusals++;
@@ -302,6 +303,58 @@ strangers(void)
     EQ_U64(w.d->totals.stale, 5);
     EQ_U64(w.ups + w.losses, 0);
     end(f, 5);
+}
+
+static void
+say_usage(struct fake *f, uint64_t cpu_us, uint64_t memory)
+{
+    Taskd__Item it = TASKD__ITEM__INIT;
+    Taskd__Progress p = TASKD__PROGRESS__INIT;
+
+    p.cpu_us = cpu_us;
+    p.memory = memory;
+    it.kind_case = TASKD__ITEM__KIND_PROGRESS;
+    it.progress = &p;
+    say(f, &it);
+    rounds();
+}
+
+/* CPU is a sum that outlives who used it, memory the largest sum of what was said last by those who live. */
+static void
+usage(void)
+{
+    struct fake f[3] = { 0 };
+    struct driver_totals t;
+
+    begin();
+    w.d->o.usage = DRIVER_USAGE_MEMORY;
+    for (uint32_t i = 0; i < 2; i++) {
+        attach(&f[i], i + 1, 1, "");
+        EQ_U64(f[i].usage, 2);
+    }
+    say_usage(&f[0], 100, 1000);
+    say_usage(&f[1], 40, 500);
+    say_usage(&f[0], 130, 700);
+    say_usage(&f[0], 120, 0); /* later, and not looked at */
+    driver_totals(w.d, &t);
+    EQ_U64(t.cpu_us, 170);
+    EQ_U64(driver_executors_memory(w.d), 1500);
+    EQ_U64(driver_executors_memory(w.d), 1200);
+    link_close(f[1].link);
+    f[1].link = NULL;
+    rounds();
+    EQ_U64(w.losses, 1);
+    driver_totals(w.d, &t);
+    EQ_U64(t.cpu_us, 170);
+    EQ_U64(driver_executors_memory(w.d), 1200);
+    EQ_U64(driver_executors_memory(w.d), 700);
+    attach(&f[2], 2, 1, ""); /* the same number again: it begins at 0 */
+    say_usage(&f[2], 10, 300);
+    driver_totals(w.d, &t);
+    EQ_U64(t.cpu_us, 180);
+    EQ_U64(driver_executors_memory(w.d), 1000);
+    EQ_U64(t.stale, 0);
+    end(f, 3);
 }
 
 static void
@@ -582,6 +635,7 @@ sums_in_any_order(void)
 
 static const struct unit_test tests[] = {
     { "driver.strangers", strangers },
+    { "driver.usage", usage },
     { "driver.whole_job", whole_job },
     { "driver.stale", stale },
     { "driver.down_twice", down_twice },

@@ -16,6 +16,8 @@ static struct {
     struct loop_timer stop;
     struct buf out;
     unsigned items, ends, downs;
+    unsigned words;         /* Progress */
+    uint64_t cpu_us, memory; /* of the last one */
     enum err_code why;
 } w;
 
@@ -27,6 +29,12 @@ on_envelope(void *arg, const void *p, size_t n)
 
     NO_ERR(proto_get(p, n, &a, &env));
     w.items += (unsigned)env->n_item;
+    for (size_t i = 0; i < env->n_item; i++)
+        if (env->item[i]->kind_case == TASKD__ITEM__KIND_PROGRESS) {
+            w.words++;
+            w.cpu_us = env->item[i]->progress->cpu_us;
+            w.memory = env->item[i]->progress->memory;
+        }
     arena_fini(&a);
 }
 
@@ -110,7 +118,7 @@ say(Taskd__Item *it, int kind, uint32_t epoch)
 }
 
 static void
-say_welcome(void)
+say_welcome_asking(uint32_t usage)
 {
     Taskd__Item it = TASKD__ITEM__INIT;
     Taskd__Hello h;
@@ -121,8 +129,15 @@ say_welcome(void)
     say(&it, TASKD__ITEM__KIND_HELLO, 5);
     m.app_id = "app-1";
     m.budget = 1 << 20;
+    m.usage = usage;
     it.welcome = &m;
     say(&it, TASKD__ITEM__KIND_WELCOME, 5);
+}
+
+static void
+say_welcome(void)
+{
+    say_welcome_asking(0);
 }
 
 static void
@@ -310,6 +325,35 @@ out_of_bounds(void)
     ends_with(ERR_CORRUPT);
 }
 
+/* What it uses it tells at once, and again before an answer that is the last one it owes; unasked it tells nothing. */
+static void
+usage(void)
+{
+    struct executor__launch queue[2] = { [0].revoked = true };
+
+    for (uint32_t asked = 0; asked < 3; asked++) {
+        begin();
+        say_welcome_asking(asked);
+        rounds();
+        EQ_U64(w.words, asked > 0);
+        CU_ASSERT((w.cpu_us > 0) == (asked > 0) && (w.memory > 100000) == (asked > 1));
+        w.x->slot[1].queue = queue;
+        w.x->slot[1].n = 2;
+        executor__say_usage(w.x);
+        rounds();
+        EQ_U64(w.words, asked > 0); /* slot 1 owes one */
+        w.x->slot[1].n = 1;
+        uint64_t before = w.cpu_us;
+        executor__say_usage(w.x);
+        rounds();
+        EQ_U64(w.words, asked ? 2 : 0);
+        CU_ASSERT(w.cpu_us >= before);
+        w.x->slot[1].queue = NULL;
+        w.x->slot[1].n = 0;
+        end();
+    }
+}
+
 /* Outputs that are told again replace; attempt 0 is none. */
 static void
 outputs(void)
@@ -366,6 +410,7 @@ static const struct unit_test tests[] = {
     { "executor.stale", stale },
     { "executor.settings", settings },
     { "executor.out_of_bounds", out_of_bounds },
+    { "executor.usage", usage },
     { "executor.outputs", outputs },
     { "executor.damaged", damaged },
     UNIT_END

@@ -503,6 +503,15 @@ driver_totals(const struct driver *d, struct driver_totals *ret)
         ret->tasks += d->stage[i]->accepted;
 }
 
+uint64_t
+driver_executors_memory(struct driver *d)
+{
+    uint64_t most = d->memory_most;
+
+    d->memory_most = d->memory;
+    return most;
+}
+
 void
 driver_progress(const struct driver *d, struct driver_progress *ret)
 {

@@ -48,6 +48,9 @@ struct driver_opts {
     unsigned char secret[DRIVER_SECRET]; /* what an executor must know */
     bool asked;              /* executors are asked for before main runs: it can't say how large they are */
     const struct event_sink *events;
+    /* What executors are asked to say of themselves: those that are processes of their own, so that nobody else counts
+     * them. */
+    enum driver_usage { DRIVER_USAGE_NONE, DRIVER_USAGE_CPU, DRIVER_USAGE_MEMORY /* and CPU */ } usage;
     /* What conf says; main may set keys before its first dataset, and then settings(arg, itself) finds them anew. */
     uint64_t memory;         /* record bytes of an executor: its slots share them */
     uint64_t data_limit;     /* RLIMIT_DATA of its runners, 0: none */
@@ -73,6 +76,7 @@ struct driver_opts {
 struct driver_totals {
     uint64_t input_bytes, input_records, output_records, shuffle_write_bytes, spill_bytes;
     uint64_t splits, tasks, attempts, failed_attempts, bad_records;
+    uint64_t cpu_us; /* of executors and their runners, as far as they have said (driver_opts.usage) */
     uint64_t stale; /* items of executors that were refused: of another epoch or application, or unknown */
 };
 /* One line of progress. */
@@ -108,6 +112,9 @@ void driver_totals(const struct driver *d, struct driver_totals *ret);
 void driver_progress(const struct driver *d, struct driver_progress *ret);
 /* Appends {"name": value, ...}: all accumulators of the module that were merged. */
 void driver_accumulators(const struct driver *d, struct buf *out);
+/* Bytes of memory of all executors and their runners: the largest sum of what they said last, since this was asked
+ * before.  0 without DRIVER_USAGE_MEMORY. */
+uint64_t driver_executors_memory(struct driver *d);
 /* The process id of the job's main, 0: none. */
 int driver_main_pid(const struct driver *d);
 #endif

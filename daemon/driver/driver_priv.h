@@ -82,6 +82,7 @@ struct remote { /* an executor, or a caller who may become one */
     struct lane *lane;
     uint8_t *knows; /* by stage id: REMOTE_STAGE, REMOTE_OUTPUTS */
     uint32_t n_knows, nodes_told;
+    uint64_t cpu_us, memory; /* as it said last */
 };
 enum { REMOTE_STAGE = 1, REMOTE_OUTPUTS = 2 };
 
@@ -114,6 +115,7 @@ struct driver {
     struct bcast_store *bcasts;
     struct coming *coming; /* a result that is being fetched for main */
     struct driver_totals totals;
+    uint64_t memory, memory_most; /* of all executors now; since it was asked for */
     struct err *last_err; /* of the task that failed last: tells why a job failed */
     bool ended, told_mismatch;
     /* the action that main waits for */

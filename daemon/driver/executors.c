@@ -26,6 +26,7 @@ remote_free(struct remote *x)
         }
     if (x->up)
         d->by_number[x->number] = NULL;
+    d->memory -= x->memory;
     loop_timer_stop(d->loop, &x->patience);
     link_close(x->link);
     for (uint32_t i = 0; x->lane && i < x->slots; i++)
@@ -281,6 +282,24 @@ on_slot_down(struct remote *x, const Taskd__SlotDown *m)
     return true;
 }
 
+/* What an executor said before it died stays in the sum. */
+static void
+on_usage(struct remote *x, uint64_t cpu_us, uint64_t memory)
+{
+    struct driver *d = x->d;
+
+    if (cpu_us > x->cpu_us) {
+        d->totals.cpu_us += cpu_us - x->cpu_us;
+        x->cpu_us = cpu_us;
+    }
+    if (memory == 0)
+        return;
+    d->memory += memory - x->memory;
+    x->memory = memory;
+    if (d->memory > d->memory_most)
+        d->memory_most = d->memory;
+}
+
 static bool
 on_progress(struct remote *x, const Taskd__Progress *m)
 {
@@ -293,6 +312,7 @@ on_progress(struct remote *x, const Taskd__Progress *m)
         l->records = l->n ? m->records[i] : 0;
         l->bytes = l->n ? m->bytes[i] : 0;
     }
+    on_usage(x, m->cpu_us, m->memory);
     return true;
 }
 

@@ -45,6 +45,7 @@ driver__settings(struct remote *x)
     w.fetch_retries = (uint32_t)conf_int(d->o.conf, CONF_SHUFFLE_IO_RETRIES);
     w.fetch_wait_ns = conf_ns(d->o.conf, CONF_SHUFFLE_IO_RETRY_WAIT);
     w.codec = (char *)(d->o.codec ? d->o.codec : "");
+    w.usage = d->o.usage;
     it.kind_case = TASKD__ITEM__KIND_WELCOME;
     it.welcome = &w;
     send(x, &it);

@@ -206,8 +206,10 @@ on_done(struct executor *x, unsigned i, const void *p, size_t n)
     err_free(d.err);
     bool revoked = r->revoked;
     queue_pop(s);
-    if (!revoked)
+    if (!revoked) {
+        executor__say_usage(x);
         executor__say_done(x, i, p, n);
+    }
     flush_pending(x, i);
 }
 
@@ -390,7 +392,7 @@ executor__end(struct executor *x, struct err *why)
     x->why = why;
     link_close(x->link);
     x->link = NULL;
-    loop_timer_stop(x->loop, &x->progress);
+    executor__progress_stop(x);
     loop_timer_start(x->loop, &x->over, 0, on_over, x);
 }
 
@@ -405,6 +407,7 @@ executor_attach(struct loop *l, struct zygote *z, const struct executor_opts *o,
     if (!x)
         abort();
     x->loop = l;
+    x->zygote = z;
     x->o = *o;
     x->link = link;
     x->slot = calloc(o->slots, sizeof *x->slot);
@@ -428,7 +431,7 @@ executor_free(struct executor *x)
     if (!x)
         return;
     link_close(x->link);
-    loop_timer_stop(x->loop, &x->progress);
+    executor__progress_stop(x);
     loop_timer_stop(x->loop, &x->over);
     runners_free(x->runners);
     executor__bcast_fini(x);

@@ -13,6 +13,8 @@ enum {
     EXECUTOR_MAPS_MAX = 1 << 24,  /* tasks of a map stage */
     EXECUTOR_NODES_MAX = 1 << 16,
     EXECUTOR_PROGRESS_MS = 200,
+    EXECUTOR_SAMPLE_MS = 20,      /* of memory, at the least; and so much longer than a look takes: */
+    EXECUTOR_SAMPLE_SHARE = 50,
 };
 
 struct executor__launch {
@@ -48,6 +50,7 @@ struct executor__node {
 struct death;
 struct executor {
     struct loop *loop;
+    struct zygote *zygote;
     struct executor_opts o;
     struct link *link;
     bool welcome, ended;
@@ -69,6 +72,12 @@ struct executor {
     struct broadcasts *bcasts;
     struct executor__drops *drops; /* per slot */
     struct loop_timer progress, over;
+    struct {
+        bool cpu, memory;         /* wanted */
+        uint64_t cpu_us;          /* said last */
+        uint64_t most, due_ns;    /* bytes since the last word; when to look again */
+        struct loop_timer sample;
+    } usage;
     struct err *why;      /* for o.end */
     struct buf out;
     struct arena a, call, msg; /* for ever; of one answer; of one envelope */
@@ -98,6 +107,9 @@ void executor__say_log(struct executor *x, unsigned slot, int level, const char 
 void executor__say_failed(struct executor *x, struct err *take);
 /* Progress now and then, as long as something runs. */
 void executor__progress_start(struct executor *x);
+void executor__progress_stop(struct executor *x);
+/* What was used, if no answer is owed: told before the last one, so that it counts whatever the driver does then. */
+void executor__say_usage(struct executor *x);
 
 void executor__say_held(struct executor *x, uint32_t broadcast);
 

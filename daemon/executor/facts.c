@@ -1,4 +1,8 @@
 /* facts -- what the driver is told. */
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/usage.h"
 #include "executor/executor_priv.h"
 #include "flow/module.h"
 #include "taskd.h"
@@ -55,6 +59,7 @@ executor__say_down(struct executor *x, unsigned slot, const struct wire_task *t,
     Taskd__SlotDown m = TASKD__SLOT_DOWN__INIT;
     Taskd__Error e;
 
+    executor__say_usage(x);
     arena_reset(&x->call);
     proto_of_err(why, &x->call, &e);
     m.slot = slot;
@@ -122,13 +127,93 @@ executor__say_held(struct executor *x, uint32_t broadcast)
     send(x, &it);
 }
 
+/* ---- what was used */
+
+static void
+sample(struct executor *x)
+{
+    uint64_t began = clock_mono_ns(), sum = usage_memory(getpid());
+    pid_t zygote = zygote_pid(x->zygote);
+
+    sum += zygote ? usage_memory(zygote) : 0;
+    for (unsigned i = 0; i < x->o.slots; i++)
+        sum += runners_pid(x->runners, i) ? usage_memory(runners_pid(x->runners, i)) : 0;
+    if (sum > x->usage.most)
+        x->usage.most = sum;
+    uint64_t now = clock_mono_ns(), pause = (now - began) * EXECUTOR_SAMPLE_SHARE;
+    if (pause < EXECUTOR_SAMPLE_MS * 1000000ull)
+        pause = EXECUTOR_SAMPLE_MS * 1000000ull;
+    x->usage.due_ns = now + pause;
+}
+
+static void
+on_sample(void *arg)
+{
+    struct executor *x = arg;
+
+    sample(x);
+    loop_timer_start(x->loop, &x->usage.sample, x->usage.due_ns, on_sample, x);
+}
+
+/* It never goes down: a runner's own clock may have been ahead of what is counted of it when it has ended. */
+static uint64_t
+cpu_us(struct executor *x)
+{
+    pid_t zygote = zygote_pid(x->zygote);
+    uint64_t ns = usage_own_cpu_ns() + (zygote ? usage_cpu_ns(zygote) : 0);
+
+    for (unsigned i = 0; i < x->o.slots; i++)
+        ns += runners_pid(x->runners, i) ? usage_cpu_ns(runners_pid(x->runners, i)) : 0;
+    if (ns / 1000 > x->usage.cpu_us)
+        x->usage.cpu_us = ns / 1000;
+    return x->usage.cpu_us;
+}
+
+static void
+say_progress(struct executor *x, Taskd__Progress *m)
+{
+    Taskd__Item it = TASKD__ITEM__INIT;
+
+    if (x->usage.cpu)
+        m->cpu_us = cpu_us(x);
+    m->memory = x->usage.most;
+    x->usage.most = 0;
+    it.kind_case = TASKD__ITEM__KIND_PROGRESS;
+    it.progress = m;
+    send(x, &it);
+}
+
+/* Does the driver wait for an answer?  What was revoked has had it. */
+static bool
+owes(const struct executor__slot *s)
+{
+    for (uint32_t i = 0; i < s->n; i++)
+        if (!s->queue[s->head + i].revoked)
+            return true;
+    return false;
+}
+
+void
+executor__say_usage(struct executor *x)
+{
+    Taskd__Progress m = TASKD__PROGRESS__INIT;
+
+    if (!x->usage.cpu)
+        return;
+    for (unsigned i = 0; i < x->o.slots; i++)
+        if (owes(&x->slot[i]))
+            return;
+    if (x->usage.memory && clock_mono_ns() >= x->usage.due_ns)
+        sample(x);
+    say_progress(x, &m);
+}
+
 /* ---- progress */
 
 static void
 on_progress(void *arg)
 {
     struct executor *x = arg;
-    Taskd__Item it = TASKD__ITEM__INIT;
     Taskd__Progress m = TASKD__PROGRESS__INIT;
 
     arena_reset(&x->call);
@@ -145,17 +230,27 @@ on_progress(void *arg)
         m.records[m.n_records++] = r.task.records;
         m.bytes[m.n_bytes++] = r.task.bytes;
     }
-    if (m.n_slot == 0) /* until the next launch */
+    if (m.n_slot == 0) { /* until the next launch */
+        executor__progress_stop(x);
         return;
-    it.kind_case = TASKD__ITEM__KIND_PROGRESS;
-    it.progress = &m;
-    send(x, &it);
+    }
+    say_progress(x, &m);
     executor__progress_start(x);
 }
 
 void
 executor__progress_start(struct executor *x)
 {
-    if (!x->ended)
-        loop_timer_start(x->loop, &x->progress, loop_now(x->loop) + EXECUTOR_PROGRESS_MS * 1000000ull, on_progress, x);
+    if (x->ended)
+        return;
+    loop_timer_start(x->loop, &x->progress, loop_now(x->loop) + EXECUTOR_PROGRESS_MS * 1000000ull, on_progress, x);
+    if (x->usage.memory && !x->usage.sample.slot)
+        loop_timer_start(x->loop, &x->usage.sample, loop_now(x->loop) + EXECUTOR_SAMPLE_MS * 1000000ull, on_sample, x);
+}
+
+void
+executor__progress_stop(struct executor *x)
+{
+    loop_timer_stop(x->loop, &x->progress);
+    loop_timer_stop(x->loop, &x->usage.sample);
 }

@@ -172,8 +172,11 @@ on_welcome(struct executor *x, const Taskd__Item *it)
     x->data_limit = m->data_limit;
     x->timeout_ns = m->timeout_ns;
     x->codec = arena_strdup(&x->a, m->codec);
+    x->usage.cpu = m->usage >= 1;
+    x->usage.memory = m->usage >= 2;
     if (x->o.fetch.limit && m->in_flight)
         x->o.fetch.limit(x->o.fetch.client, m->in_flight, m->fetch_retries, m->fetch_wait_ns);
+    executor__say_usage(x); /* if there is never anything to do, it was this */
     return NULL;
 }
 

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/usage.h"
 #include "common/identity.h"
 #include "common/preflight.h"
 #include "net/bulk.h"
@@ -326,7 +327,8 @@ start(struct submit *s)
     TRY(rpc_new(s->loop, &c->rpc));
     TRY(listen_at(s, host));
     struct driver_opts o = { .host = host, .dir = c->dir, .bulk = host_port(s, host, bulk_server_port(c->bulk)),
-                             .scratch = "", .asked = true, .lost = on_lost, .arg = s };
+                             .scratch = "", .asked = true, .lost = on_lost, .arg = s,
+                             .usage = s->o.summary ? DRIVER_USAGE_MEMORY : DRIVER_USAGE_CPU };
     memcpy(o.secret, s->secret, sizeof o.secret);
     TRY(submit__driver(s, &o));
     TRY(start_backend(s, host, o.bulk));
@@ -350,7 +352,10 @@ stop(struct submit *s)
     bulk_server_free(c->bulk);
     bulk_client_free(c->results);
     rpc_free(c->rpc);
+    uint64_t ended = usage_ended_cpu_ns();
+
     local_cluster_stop(c->local);
+    s->others_cpu_ns = usage_ended_cpu_ns() - ended; /* what executors below have used they have said themselves */
 }
 
 static unsigned

@@ -178,7 +178,7 @@ submit__events_close(struct submit *s)
     if (!s->events.put)
         return;
     EMIT(&s->events, app_end, .exit_code = (uint64_t)s->status, .wall_us = (clock_mono_ns() - s->began) / 1000,
-         .cpu_us = (uint64_t)(submit__cpu_s() * 1e6),
+         .cpu_us = (uint64_t)(submit__cpu_s(s) * 1e6),
          .input_bytes = s->totals.input_bytes, .output_records = s->totals.output_records);
     if (s->json_open)
         event_json_fini(&s->json);

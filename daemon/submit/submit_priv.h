@@ -48,6 +48,7 @@ struct submit {
     uint64_t last_line; /* plain: when the last one was printed */
     struct loop_timer sample;
     uint64_t peak_memory;
+    uint64_t others_cpu_ns; /* of processes that were waited for and are none of the job's */
     int summary_fd; /* -1: none is wanted */
     /* say.c */
     int stop_fd;        /* readable: a signal waits that stops the job; 0: they end this process */
@@ -95,8 +96,8 @@ void submit__said(struct submit *s, int level, const char *text);
 /* Before anything runs: a place that can't be written to is told at once. */
 struct err *submit__summary_open(struct submit *s);
 struct err *submit__summary(struct submit *s);
-/* CPU seconds of all the job's processes that have ended, and of this one. */
-double submit__cpu_s(void);
+/* CPU seconds of all the job's processes that have ended, of this one, and what executors elsewhere have said (totals). */
+double submit__cpu_s(const struct submit *s);
 /* Memory of all the job's processes now, into s->peak_memory if it is the most so far. */
 void submit__sample(struct submit *s);
 #endif

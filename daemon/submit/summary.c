@@ -2,38 +2,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/usage.h"
 #include "submit/submit_priv.h"
-
-/* Anonymous and shared-memory Pss of a process in bytes; 0 when it is gone. */
-static uint64_t
-pss(int pid)
-{
-    char path[64], text[4096];
-    uint64_t sum = 0;
-
-    snprintf(path, sizeof path, "/proc/%d/smaps_rollup", pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return 0;
-    ssize_t n = read(fd, text, sizeof text - 1);
-    close(fd);
-    text[n > 0 ? n : 0] = 0;
-    static const char *const keys[] = { "\nPss_Anon:", "\nPss_Shmem:" };
-    for (int i = 0; i < 2; i++) {
-        const char *p = strstr(text, keys[i]);
-
-        if (p)
-            sum += strtoull(p + strlen(keys[i]), NULL, 10) * 1024;
-    }
-    return sum;
-}
 
 void
 submit__sample(struct submit *s)
@@ -43,26 +18,18 @@ submit__sample(struct submit *s)
     unsigned n = s->how->pids(s, pids, 1026);
 
     for (unsigned i = 0; i < sizeof own / sizeof *own; i++)
-        sum += own[i] ? pss(own[i]) : 0;
+        sum += own[i] ? usage_memory(own[i]) : 0;
     for (unsigned i = 0; i < n; i++)
-        sum += pss(pids[i]);
+        sum += usage_memory(pids[i]);
+    sum += driver_executors_memory(s->driver);
     if (sum > s->peak_memory)
         s->peak_memory = sum;
 }
 
-static double
-cpu_of(int who)
-{
-    struct rusage r;
-
-    getrusage(who, &r);
-    return (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) + (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6;
-}
-
 double
-submit__cpu_s(void)
+submit__cpu_s(const struct submit *s)
 {
-    return cpu_of(RUSAGE_SELF) + cpu_of(RUSAGE_CHILDREN);
+    return (double)(usage_own_cpu_ns() - s->others_cpu_ns) / 1e9 + (double)s->totals.cpu_us / 1e6;
 }
 
 struct err *
@@ -91,7 +58,7 @@ submit__summary(struct submit *s)
     const char *id = s->app_id ? s->app_id : "";
     buf_json(&b, id, strlen(id));
     buf_printf(&b, ", \"state\": \"%s\", \"exit_code\": %d, \"wall_s\": %.6f, \"cpu_s\": %.6f", s->state, s->status,
-               (double)(clock_mono_ns() - s->began) / 1e9, submit__cpu_s());
+               (double)(clock_mono_ns() - s->began) / 1e9, submit__cpu_s(s));
     for (size_t i = 0; i < sizeof n / sizeof n[0]; i++)
         buf_printf(&b, ", \"%s\": %llu", n[i].name, (unsigned long long)n[i].v);
     buf_printf(&b, ", \"accumulators\": ");

@@ -1,4 +1,5 @@
 """The master of a standalone cluster: it dies and comes back, shares cores, restarts drivers, says why one waits."""
+import json
 import os
 import select
 import shutil
@@ -338,6 +339,33 @@ def case_master_killed_at_each_write(t):
         if not killed:
             break
     assert points >= 10, points
+
+
+def case_figures(t):
+    """cpu_s and peak_memory_bytes are of executors and their runners, too: also of attempts that died, and of a job that
+    is over before anything is said in its course."""
+    c = Cluster(t, workers=2, cores=1)
+    file = t.path("figures.json")
+
+    def run(*args):
+        finish(t.start(t.command("burn", *args, master=master, summary=file, opts=["--executor-memory", "512m"])))
+        with open(file) as f:
+            s = json.load(f)
+        return s["cpu_s"], s["peak_memory_bytes"] / (1 << 20)
+
+    for n, master in enumerate(("local[2]", "local-cluster[2,1,1024]", c.url)):
+        idle, _ = run(2, 0, 0)  # what the processes themselves cost
+        cpu, memory = run(2, 400, 40)
+        assert 0.8 <= cpu < 0.8 + 2 * idle + 0.5, (master, cpu, idle)
+        assert t.config.asan or 80 <= memory < 200, (master, memory)
+        cpu, memory = run(1, 60, 20)
+        assert 0.06 <= cpu < 0.06 + 2 * idle + 0.5 and (t.config.asan or memory >= 20), (master, cpu, memory)
+        cpu, _ = run(2, 150, 1, t.path("died-%d" % n))
+        assert 0.6 <= cpu < 0.6 + 3 * idle + 0.5, (master, cpu, idle)
+    err = finish(c.submit("burn", 2, 150, 1, opts=["--deploy-mode", "cluster", "--progress", "json"]))
+    end = next(e for e in map(json.loads, err.splitlines()) if e["event"] == "app_end")
+    assert 300000 <= end["cpu_us"] < 300000 + 2e6 * idle + 500000, end
+    c.end()
 
 
 def listens(port):
