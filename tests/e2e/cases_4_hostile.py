@@ -146,6 +146,10 @@ def case_memory_eater(t):
     misdeed(t, "memory", ["in eat() at bad.c:", '"a POISON b"', "--executor-memory"], opts=["--executor-memory", "256m"])
 
 
+def case_failed_attempts_leave_nothing_to_the_next(t):
+    misdeed(t, "again", ["in a process of its own"])
+
+
 def case_td_alloc_eater(t):
     misdeed(t, "alloc", ["td_alloc of", "memory"], opts=["--executor-memory", "256m"])
 

@@ -228,7 +228,12 @@ misbehave(td_task *t, const char *how)
         _exit(0);
     } else if (!strcmp(how, "fail"))
         td_fail(t, "on purpose");
-    else if (!strcmp(how, "bad"))
+    else if (!strcmp(how, "again")) {
+        static bool before;
+
+        td_fail(t, before ? "in a process where an attempt has failed" : "in a process of its own");
+        before = true;
+    } else if (!strcmp(how, "bad"))
         td_bad(t, "no good");
     else if (!strcmp(how, "longjmp")) {
         remember(&sink, 8);
