@@ -57,6 +57,8 @@ fail(struct sched *s, struct sched__stage *st, uint32_t partition)
 {
     struct sched__task *t = sched__task(st, partition);
 
+    if (st->live_jobs == 0) /* nobody's loss */
+        return;
     t->failures = t->lost = 0; /* a later job may try again */
     sched__fail(s, st, SCHED_TASK_LOST, ERR_LOST,
                 &(struct sched__entry){ .stage = st->id, .partition = partition, .attempt = t->accepted });

@@ -83,6 +83,25 @@ print_totals(const struct totals *t)
            t->actions[SCHED_READMITTED]);
 }
 
+/* Seeds that once broke a rule. */
+static int
+run_known(void)
+{
+    static const uint64_t known[] = { 77254 };
+    int bad = 0;
+
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        struct world w;
+
+        world_run(&w, known[i], 0, false);
+        if (w.broken[0])
+            printf("seed %" PRIu64 ": %s\n", known[i], w.broken);
+        bad |= w.broken[0] != 0;
+        world_fini(&w);
+    }
+    return bad;
+}
+
 static int
 run_seeds(uint64_t first, uint32_t n)
 {
@@ -226,6 +245,6 @@ main(int argc, char **argv)
 #ifdef SCHED_PLANT
     return run_planted(first, n);
 #else
-    return run_seeds(first, n);
+    return run_known() | run_seeds(first, n);
 #endif
 }
