@@ -119,7 +119,7 @@ def case_splits_cut_at_line_borders(t):
 
 def case_long_line(t):
     """One line of 200 MB between two short ones."""
-    if t.config.hostile or t.config.asan:
+    if t.config.hostile or t.config.sanitized:
         raise Skip("takes too long in this build")
     size = 200 << 20
     with open(t.path("in.txt"), "wb") as f:
@@ -142,7 +142,7 @@ def case_long_line(t):
 
 
 def case_many_tiny_files(t):
-    n = 1000 if t.config.hostile or t.config.asan else 10000
+    n = 1000 if t.config.hostile or t.config.sanitized else 10000
     os.mkdir(t.path("dir"))
     for i in range(n):
         with open(t.path("dir/%05d" % i), "w") as f:

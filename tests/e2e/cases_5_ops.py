@@ -138,7 +138,7 @@ def case_more_rows_than_main_can_hold(t):
     for n, kind in ((20000000, "u64"), (4000000, "str")):
         r = t.ok("ops", "collect", n // 100, kind, opts=["--executor-memory", "64m"])
         assert "collected %d" % (n // 100) in r.out + r.err, r
-        if not t.config.asan and not t.config.hostile:
+        if not t.config.sanitized and not t.config.hostile:
             t.fails(1, ["ops.c:", "there is no memory for more than", "rows in the job's main"], "ops", "collect", n, kind,
                     opts=["--executor-memory", "64m"])
 
@@ -229,7 +229,7 @@ def case_the_least_memory(t):
 
 
 def case_spilling_sort_of_100_mb(t):
-    if t.config.hostile or t.config.asan:
+    if t.config.hostile or t.config.sanitized:
         raise Skip("takes too long in this build")
     r = random.Random(10)
     block = [b"%x %s\n" % (r.getrandbits(r.choice((8, 40, 64))), b"y" * r.randint(0, 80)) for _ in range(100000)]

@@ -39,7 +39,7 @@ def case_bytes_of_a_file(t):
 
 
 def case_a_hundred_megabytes(t):
-    size = 3000001 if t.config.hostile or t.config.asan else 104857601
+    size = 3000001 if t.config.hostile or t.config.sanitized else 104857601
     for i, m in enumerate(MASTERS):
         r = t.ok("broadcast", "big", size, 20, master=m)
         said = r.out + r.err
@@ -131,7 +131,7 @@ class Cluster:
 def case_broadcasts_across_hosts(t):
     if not os.path.exists(os.path.join(BUILD, "taskd-master")):
         raise Skip("built without the cluster's daemons")
-    data = os.urandom(100001 if t.config.hostile or t.config.asan else 30000001)
+    data = os.urandom(100001 if t.config.hostile or t.config.sanitized else 30000001)
     t.file("data", data)
     with Cluster(t, ("127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.3")) as c:
         for mode in ("client", "cluster"):
@@ -152,7 +152,7 @@ def case_broadcasts_across_hosts(t):
 def case_a_worker_dies_with_a_broadcast(t):
     if not os.path.exists(os.path.join(BUILD, "taskd-master")):
         raise Skip("built without the cluster's daemons")
-    data = os.urandom(100001 if t.config.hostile or t.config.asan else 30000001)
+    data = os.urandom(100001 if t.config.hostile or t.config.sanitized else 30000001)
     t.file("data", data)
     with Cluster(t, ("127.0.0.1", "127.0.0.2", "127.0.0.3")) as c:
         words = t.command("broadcast", "bytes", t.path("data"), 60, t.path("out"), master=c.url)

@@ -121,7 +121,7 @@ def killed_under(t, mode):
     assert sorted(t.rows("out")) == want
     began = time.monotonic()
     finish(c.submit("wordcount", text, t.path("after")))
-    assert time.monotonic() - began < 5 or t.config.asan
+    assert time.monotonic() - began < 5 or t.config.sanitized
     assert sorted(t.rows("after")) == want
     c.end()
 
@@ -224,7 +224,7 @@ def case_master_driver_killed(t):
     job.wait()
     began = time.monotonic()
     finish(c.submit("wordcount", text, t.path("out")))
-    assert time.monotonic() - began < 5 or t.config.asan
+    assert time.monotonic() - began < 5 or t.config.sanitized
     c.wait_log('"state":"LOST"')
 
     job = hangs(t, c, "never2", opts=["--deploy-mode", "cluster", "--supervise"])
@@ -357,9 +357,9 @@ def case_figures(t):
         idle, _ = run(2, 0, 0)  # what the processes themselves cost
         cpu, memory = run(2, 400, 40)
         assert 0.8 <= cpu < 0.8 + 2 * idle + 0.5, (master, cpu, idle)
-        assert t.config.asan or 80 <= memory < 200, (master, memory)
+        assert t.config.sanitized or 80 <= memory < 200, (master, memory)
         cpu, memory = run(1, 60, 20)
-        assert 0.06 <= cpu < 0.06 + 2 * idle + 0.5 and (t.config.asan or memory >= 20), (master, cpu, memory)
+        assert 0.06 <= cpu < 0.06 + 2 * idle + 0.5 and (t.config.sanitized or memory >= 20), (master, cpu, memory)
         cpu, _ = run(2, 150, 1, t.path("died-%d" % n))
         assert 0.6 <= cpu < 0.6 + 3 * idle + 0.5, (master, cpu, idle)
     err = finish(c.submit("burn", 2, 150, 1, opts=["--deploy-mode", "cluster", "--progress", "json"]))

@@ -54,7 +54,9 @@ class Config:
             text = f.read()
         self.hostile = "#define TASKD_HOSTILE 1" in text
         with open(os.path.join(BUILD, "config.status")) as f:
-            self.asan = "-fsanitize=address" in f.read()
+            flags = f.read()
+        self.asan, self.tsan = "-fsanitize=address" in flags, "-fsanitize=thread" in flags
+        self.sanitized = self.asan or self.tsan
 
 
 class Case:
