@@ -190,15 +190,17 @@ def case_keys_set_by_the_job_count(t):
     r = t.fails(1, "failed 2 times", "settings", "fail", "taskd.task.maxFailures", "2")
     assert r.summary["attempts"] == 2, r.summary
     t.fails(7, "ran longer than 0.3 s", "settings", "hang", "taskd.task.timeout", "300ms", "spark.task.maxFailures", "1")
-    plain = t.ok("settings", "sort").summary
+    rows = "settings.rows=%d" % t.few(200000)
+    plain = t.ok("settings", "sort", conf=[rows]).summary
     assert t.config.hostile or plain["spill_bytes"] == 0, plain
     for key, value in (("taskd.executor.memory", "4m"), ("spark.memory.fraction", "0.01")):
-        s = t.ok("settings", "sort", key, value).summary
+        s = t.ok("settings", "sort", key, value, conf=[rows]).summary
         assert s["spill_bytes"] > 0, "%s: %s" % (key, s)
     for codec in ("lz4", "zlib", "none"):
-        s = t.ok("settings", "sort", "taskd.shuffle.compress", "true", "taskd.io.compression.codec", codec).summary
+        s = t.ok("settings", "sort", "taskd.shuffle.compress", "true", "taskd.io.compression.codec", codec,
+                 conf=[rows]).summary
         assert (s["shuffle_write_bytes"] < plain["shuffle_write_bytes"]) == (codec != "none") or t.config.hostile, s
-    s = t.ok("settings", "sort", conf=["spark.shuffle.compress=true"]).summary
+    s = t.ok("settings", "sort", conf=["spark.shuffle.compress=true", rows]).summary
     assert s["shuffle_write_bytes"] < plain["shuffle_write_bytes"] or t.config.hostile, s
     for key, value in (("my.own", "nothing"), ("spark.executor.memory", "1g"), ("taskd.shuffle.spill", "true")):
         r = t.ok("settings", "read", key)

@@ -1,5 +1,6 @@
-/* settings WHAT [KEY VALUE]...: sets keys, then does what shows whether they count. */
+/* settings WHAT [KEY VALUE]...: sets keys, then does what shows whether they count; settings.rows is how much to sort. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <taskd.h>
 
 static td_u64
@@ -25,7 +26,7 @@ TD_MAP(name_of, u64, str);
 static int
 job(td_job *j, int argc, char **argv)
 {
-    uint64_t n;
+    uint64_t n, rows = strtoull(td_conf(j, "settings.rows", "200000"), NULL, 10);
 
     for (int i = 2; i + 1 < argc; i += 2)
         if (td_conf_set(j, argv[i], argv[i + 1]))
@@ -38,6 +39,6 @@ job(td_job *j, int argc, char **argv)
         return td_count(td_map(td_range(j, 5, 6), odd_one), &n);
     if (!strcmp(argv[1], "hang"))
         return td_count(td_map(td_range(j, 7, 8), odd_one), &n);
-    return td_count(td_sort(td_map(td_range(j, 0, 200000, .partitions = 2), name_of), .partitions = 2), &n);
+    return td_count(td_sort(td_map(td_range(j, 0, rows, .partitions = 2), name_of), .partitions = 2), &n);
 }
 TD_PLUGIN("settings", "1.0", job);
