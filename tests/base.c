@@ -192,6 +192,52 @@ file_tree_is_made_and_removed(void)
 }
 
 static void
+exists(const char *dir, const char *names)
+{
+    char path[256], list[200], *at = list;
+
+    snprintf(list, sizeof list, "%s", names);
+    for (char *name; (name = strsep(&at, " "));) {
+        snprintf(path, sizeof path, "%s/%s", dir, name[0] == '!' ? name + 1 : name);
+        EQ_U64(access(path, F_OK) == 0, name[0] != '!');
+    }
+}
+
+static void
+file_marked_tree_is_removed(void)
+{
+    char dir[] = "/tmp/taskd-test-XXXXXX", d[100], path[256];
+
+    CU_ASSERT_FATAL(mkdtemp(dir) != NULL);
+    snprintf(d, sizeof d, "%s/d", dir);
+    snprintf(path, sizeof path, "%s/d/mark/x", dir);
+    NO_ERR(file_remove_marked(d, "mark"));
+    NO_ERR(file_mkdirs(path, 0700));
+    NO_ERR(file_remove_marked(d, "other"));
+    exists(dir, "d/mark/x !d.other~ !d.mark~");
+    NO_ERR(file_remove_marked(d, "mark"));
+    exists(dir, "!d !d.mark~");
+    NO_ERR(file_mkdirs(d, 0700));
+    NO_ERR(file_remove_marked(d, "mark"));
+    exists(dir, "d");
+    rmdir(d);
+    snprintf(path, sizeof path, "%s/d.mark~/x", dir); /* of one that was killed */
+    NO_ERR(file_mkdirs(path, 0700));
+    NO_ERR(file_remove_marked(d, "mark"));
+    exists(dir, "!d.mark~");
+    NO_ERR(file_mkdirs(path, 0700));
+    snprintf(path, sizeof path, "%s/d/mark/x", dir);
+    NO_ERR(file_mkdirs(path, 0700));
+    NO_ERR(file_remove_marked(d, "mark"));
+    exists(dir, "!d !d.mark~");
+    int fd = open(d, O_RDWR | O_CREAT | O_EXCL, 0600); /* a file is nobody's directory */
+    file_close(&fd);
+    NO_ERR(file_remove_marked(d, "mark"));
+    exists(dir, "d");
+    NO_ERR(file_remove_tree(dir));
+}
+
+static void
 clock_formats(void)
 {
     char s[25];
@@ -273,6 +319,7 @@ static const struct unit_test tests[] = {
     { "hash.is_one_function", hash_is_one_function },
     { "scan.finds_each_place", scan_finds_each_place },
     { "file.tree_is_made_and_removed", file_tree_is_made_and_removed },
+    { "file.marked_tree_is_removed", file_marked_tree_is_removed },
     { "clock.formats", clock_formats },
     { "usage.counts", usage_counts },
     UNIT_END,

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -111,11 +112,13 @@ remove_at(int dir, const char *name, const char *path)
         return err_errno(errno, "removing \"%s\" in \"%s\"", name, path);
     int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     DIR *d = fd < 0 ? NULL : fdopendir(fd);
-    if (!d) {
-        file_close(&fd);
-        return err_errno(errno, "removing \"%s\" in \"%s\"", name, path);
-    }
     struct err *e = NULL;
+    if (!d) {
+        if (errno != ENOENT) /* somebody else removes it, too */
+            e = err_errno(errno, "removing \"%s\" in \"%s\"", name, path);
+        file_close(&fd);
+        return e;
+    }
     for (struct dirent *f; (f = readdir(d));) { /* also behind what can't be removed */
         struct err *x = strcmp(f->d_name, ".") && strcmp(f->d_name, "..") ? remove_at(fd, f->d_name, path) : NULL;
 
@@ -134,6 +137,53 @@ struct err *
 file_remove_tree(const char *path)
 {
     return remove_at(AT_FDCWD, path, path);
+}
+
+/* dir is path, opened: a path is looked up twice by a rename, and may be another directory the second time. */
+static struct err *
+claim_and_remove(int dir, const char *path, const char *mark, const char *gone)
+{
+    struct stat is, was;
+    char *claimed = NULL;
+
+    TRY(file_remove_tree(gone));
+    if (asprintf(&claimed, "%s.claimed", mark) < 0)
+        abort();
+    int errnum = renameat(dir, mark, dir, claimed) < 0 ? errno : 0;
+    free(claimed);
+    if (errnum == ENOENT)
+        return NULL;
+    if (errnum)
+        return err_errno(errnum, "renaming \"%s\" in \"%s\"", mark, path);
+    if (rename(path, gone) < 0)
+        return err_errno(errno, "renaming \"%s\"", path);
+    if (fstat(dir, &was) < 0 || lstat(gone, &is) < 0 || was.st_ino != is.st_ino || was.st_dev != is.st_dev)
+        return rename(gone, path) < 0 ? err_errno(errno, "renaming \"%s\"", gone) : NULL; /* somebody put another one there */
+    struct err *e = file_remove_tree(gone);
+    if (!e)
+        return NULL;
+    err_free(e); /* a file that was being made in it: no further one will be */
+    return file_remove_tree(gone);
+}
+
+struct err *
+file_remove_marked(const char *path, const char *mark)
+{
+    char *gone = NULL;
+    struct err *e;
+
+    if (asprintf(&gone, "%s.%s~", path, mark) < 0)
+        abort();
+    int dir = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (dir >= 0)
+        e = claim_and_remove(dir, path, mark, gone);
+    else if (errno == ENOENT || errno == ENOTDIR)
+        e = file_remove_tree(gone);
+    else
+        e = err_errno(errno, "opening \"%s\"", path);
+    file_close(&dir);
+    free(gone);
+    return e;
 }
 
 void

@@ -21,6 +21,11 @@ struct err *file_mkdirs(const char *path, int mode) MUST_USE;
 /* rm -rf by file descriptors: links are not followed; what is not there is fine.  Removes all that it can; the error
  * is the first one. */
 struct err *file_remove_tree(const char *path) MUST_USE;
+/* The same for a directory that more than one may want to remove, but only as long as it is what it was: PATH/MARK says
+ * so.  Who renames MARK has it, alone; it is renamed to PATH.MARK~ at once, so that PATH is free, and then removed.
+ * Somebody was quicker, or it is not there: nothing is done, no error.  Goes on with a PATH.MARK~ that somebody who was
+ * killed has left. */
+struct err *file_remove_marked(const char *path, const char *mark) MUST_USE;
 /* -1 becomes a no-op; sets *fd to -1. */
 void file_close(int *fd);
 #endif
