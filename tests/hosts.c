@@ -204,7 +204,7 @@ start(int argc, char **argv)
     check(zygote_start(runner, &w.zygote));
     w.dir = arena_printf(&w.a, "%s/taskd-hosts-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
     check(mkdtemp(w.dir) ? NULL : err_errno(errno, "making \"%s\"", w.dir));
-    check(zygote_register(w.zygote, w.dir));
+    check(zygote_register(w.zygote, w.dir, NULL));
     check(loop_new(&w.loop));
     w.conf = conf_new();
     struct bulk_client_opts co = { .app = "app", .backoff_ns = 5000000 };

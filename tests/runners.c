@@ -198,24 +198,32 @@ make_tree(const char *dir)
 static void
 registered(void)
 {
-    char dir[] = "/tmp/taskd-test-XXXXXX", a[64], b[64];
+    char dir[] = "/tmp/taskd-test-XXXXXX", a[64], b[64], c[64], e[64];
     struct world w;
 
     CU_ASSERT_FATAL(mkdtemp(dir) != NULL);
     snprintf(a, sizeof a, "%s/a", dir);
     snprintf(b, sizeof b, "%s/b", dir);
+    snprintf(c, sizeof c, "%s/c", dir);
+    snprintf(e, sizeof e, "%s/e", dir);
     make_tree(a);
     make_tree(b);
+    make_tree(c);
+    make_tree(e);
     world_open(&w);
-    NO_ERR(zygote_register(w.z, a));
-    NO_ERR(zygote_register(w.z, a));
-    NO_ERR(zygote_register(w.z, b));
-    NO_ERR(zygote_register(w.z, "/"));
+    NO_ERR(zygote_register(w.z, a, NULL));
+    NO_ERR(zygote_register(w.z, a, NULL));
+    NO_ERR(zygote_register(w.z, b, NULL));
+    NO_ERR(zygote_register(w.z, "/", NULL));
+    NO_ERR(zygote_register(w.z, c, "sub"));
+    NO_ERR(zygote_register(w.z, e, "other"));
     NO_ERR(zygote_unregister(w.z, b));
     NO_ERR(zygote_unregister(w.z, "/nothing"));
     world_close(&w);
     CU_ASSERT(access(a, F_OK) < 0);
     CU_ASSERT(access(b, F_OK) == 0);
+    CU_ASSERT(access(c, F_OK) < 0);
+    CU_ASSERT(access(e, F_OK) == 0); /* its mark is not there */
     NO_ERR(file_remove_tree(dir));
 }
 
@@ -260,7 +268,7 @@ executor_killed(void)
         struct world w;
 
         world_open(&w);
-        NO_ERR(zygote_register(w.z, a));
+        NO_ERR(zygote_register(w.z, a, NULL));
         load(&w, 0, fd, 0);
         NO_ERR(runners_spawn(w.rs, 1, 0));
         CU_ASSERT(runners_launch(w.rs, 1, STUB_ECHO, "x", 1));

@@ -56,7 +56,7 @@ driver__output_begin(struct driver *d, const struct plan_action *a, struct outpu
         TRY_OR(file_mkdirs(parent, 0777), "%s:%u: output \"%s\"", a->file, a->line, a->path);
     }
     o->tmp = arena_printf(&d->a, "%s/_temporary", o->dir);
-    TRY(zygote_register(d->zygote, o->dir)); /* first: there is no moment in which a kill leaves it behind */
+    TRY(zygote_register(d->zygote, o->dir, NULL)); /* first: there is no moment in which a kill leaves it behind */
     if (mkdir(o->dir, 0777) < 0) {
         struct err *e = err_errno(errno, "%s:%u: making output directory \"%s\"", a->file, a->line, a->path);
 

@@ -29,8 +29,9 @@ struct zygote;
 
 /* Starts the zygote: as early as possible, before threads and sockets.  path is taskd-runner. */
 struct err *zygote_start(const char *path, struct zygote **ret) MUST_USE;
-/* A path to be removed with all below it should this process die; absolute. */
-struct err *zygote_register(struct zygote *z, const char *path) MUST_USE;
+/* A path to be removed with all below it should this process die; absolute.  mark: then only by file_remove_marked();
+ * NULL: whatever it is by then. */
+struct err *zygote_register(struct zygote *z, const char *path, const char *mark) MUST_USE;
 struct err *zygote_unregister(struct zygote *z, const char *path) MUST_USE;
 pid_t zygote_pid(const struct zygote *z); /* 0: it has died */
 /* Ends it and waits: what is still registered is removed.  NULL is allowed. */

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "executor/runners_priv.h"
 #include "net/spawn.h"
 
@@ -72,10 +73,19 @@ zygote__say(struct zygote *z, uint32_t type, uint32_t id, const void *p, size_t 
 }
 
 struct err *
-zygote_register(struct zygote *z, const char *path)
+zygote_register(struct zygote *z, const char *path, const char *mark)
 {
+    struct buf b = { 0 };
+
     ASSERT(path[0] == '/');
-    return zygote__say(z, SPAWN_REGISTER, 0, path, strlen(path), NULL, 0);
+    buf_put(&b, path, strlen(path));
+    if (mark)
+        buf_put(&b, "", 1);
+    if (mark)
+        buf_put(&b, mark, strlen(mark));
+    struct err *e = zygote__say(z, SPAWN_REGISTER, 0, b.p, b.n, NULL, 0);
+    buf_fini(&b);
+    return e;
 }
 
 struct err *

@@ -30,7 +30,9 @@ struct zygote {
     struct frame_chan *chan;
     pid_t executor;
     void (*run)(const struct runner_start *);
-    char **paths; /* to be removed at the end */
+    struct registered {
+        char *path, *mark; /* NULL: none */
+    } *paths; /* to be removed at the end */
     size_t npaths;
     struct { uint32_t id; pid_t pid; } *runner; /* the last one made for each id; it leads a group of processes */
     size_t nrunners;
@@ -43,23 +45,24 @@ path_find(const struct zygote *z, const char *path)
 {
     size_t i = 0;
 
-    while (i < z->npaths && strcmp(z->paths[i], path))
+    while (i < z->npaths && strcmp(z->paths[i].path, path))
         i++;
     return i;
 }
 
-/* Takes path. */
+/* Takes both; mark NULL: none. */
 static void
-path_register(struct zygote *z, char *path)
+path_register(struct zygote *z, char *path, char *mark)
 {
     if (path[0] != '/' || !path[strspn(path, "/")] || path_find(z, path) < z->npaths) {
         free(path);
+        free(mark);
         return;
     }
     z->paths = realloc(z->paths, (z->npaths + 1) * sizeof *z->paths);
     if (!z->paths)
         abort();
-    z->paths[z->npaths++] = path;
+    z->paths[z->npaths++] = (struct registered){ path, mark };
 }
 
 static void
@@ -70,7 +73,8 @@ path_unregister(struct zygote *z, char *path)
     free(path);
     if (i == z->npaths)
         return;
-    free(z->paths[i]);
+    free(z->paths[i].path);
+    free(z->paths[i].mark);
     z->paths[i] = z->paths[--z->npaths];
 }
 
@@ -136,8 +140,8 @@ clean_up(struct zygote *z)
     kill_groups(z);
     kill_session();
     while (z->npaths) {
-        char *path = z->paths[--z->npaths];
-        struct err *e = file_remove_tree(path);
+        struct registered *r = &z->paths[--z->npaths];
+        struct err *e = r->mark ? file_remove_marked(r->path, r->mark) : file_remove_tree(r->path);
 
         if (e) {
             char *s = err_text(e);
@@ -146,7 +150,8 @@ clean_up(struct zygote *z)
             free(s);
             err_free(e);
         }
-        free(path);
+        free(r->path);
+        free(r->mark);
     }
     free(z->paths);
     free(z->runner);
@@ -308,13 +313,22 @@ spawn(struct zygote *z, struct frame *f)
 /* ---- the process */
 
 static char *
-path_of(const struct frame *f)
+text_of(const char *p, size_t n)
 {
-    char *s = strndup(f->p, f->n);
+    char *s = strndup(p, n);
 
     if (!s)
         abort();
     return s;
+}
+
+static void
+on_register(struct zygote *z, const struct frame *f)
+{
+    char *path = text_of(f->p, f->n);
+    size_t n = strlen(path) + 1;
+
+    path_register(z, path, n < f->n ? text_of((const char *)f->p + n, f->n - n) : NULL);
 }
 
 static struct err *
@@ -329,10 +343,10 @@ serve(struct zygote *z)
             TRY(spawn(z, &f));
             break;
         case SPAWN_REGISTER:
-            path_register(z, path_of(&f));
+            on_register(z, &f);
             break;
         case SPAWN_UNREGISTER:
-            path_unregister(z, path_of(&f));
+            path_unregister(z, text_of(f.p, f.n));
             break;
         default:
             return err_new(ERR_CORRUPT, "the zygote got an unknown message: %u", f.type);

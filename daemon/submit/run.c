@@ -115,7 +115,7 @@ scratch_make(struct submit *s)
                               (int)getpid(), (unsigned long long)clock_wall_ns());
     free(cwd);
     s->scratch_ours = true;
-    TRY(zygote_register(s->zygote, s->scratch));
+    TRY(zygote_register(s->zygote, s->scratch, NULL));
     if (mkdir(s->scratch, 0700) == 0)
         return NULL;
     struct err *e = err_hint(err_errno(errno, "making scratch directory \"%s\"", s->scratch),

@@ -3,7 +3,8 @@
  * socket, which is descriptor SPAWN_FD of the zygote.
  *
  * The zygote is the janitor, too: when its socket closes (the executor ended or was killed) it
- * removes all registered paths with everything below them, and exits.
+ * removes all registered paths with everything below them, and exits.  One that has a mark is removed only if the mark
+ * is there.
  */
 #ifndef NET_SPAWN_H
 #define NET_SPAWN_H
@@ -17,7 +18,7 @@ enum { SPAWN_FD = 3 };
 /* to the zygote; id: the slot's */
 enum {
     SPAWN_RUNNER = 1, /* u64 RLIMIT_DATA or 0; descriptors in the order of enum spawn_fd */
-    SPAWN_REGISTER,   /* payload: an absolute path */
+    SPAWN_REGISTER,   /* payload: an absolute path; then, maybe, a NUL and a mark (file_remove_marked()) */
     SPAWN_UNREGISTER, /* payload: the same path */
     /* to the executor; id: the slot's */
     SPAWN_STARTED = 16, /* u32 pid: a child of the executor (CLONE_PARENT) */
