@@ -44,6 +44,8 @@ struct driver_opts {
     const char *dir;         /* of its own, for broadcasts: exists */
     const char *bulk;        /* "host:port" of who serves dir, "" nobody */
     const char *host;        /* this one, as executors of the same host call theirs */
+    const char *submission;  /* id of the one that it runs for, NULL: none.  What an earlier try of it has put out is not in the way */
+    uint32_t try;            /* of the submission: 0, 1, ... */
     const char *scratch;     /* where shuffle and spill files of local mode are, for sentences; "" elsewhere */
     unsigned char secret[DRIVER_SECRET]; /* what an executor must know */
     bool asked;              /* executors are asked for before main runs: it can't say how large they are */

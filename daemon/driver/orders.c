@@ -206,7 +206,7 @@ tell_stage(struct remote *x, const struct stage *s)
     m.stage = s->id;
     m.def = PROTO_BYTES(s->def.p, s->def.n);
     if (s->out) {
-        m.dir = s->out->dir;
+        m.tmp = s->out->tmp;
         m.suffix = (char *)s->out->suffix;
     }
     it.kind_case = TASKD__ITEM__KIND_STAGE;

@@ -36,7 +36,7 @@ struct executor__slot {
 struct executor__stage {
     uint32_t id;
     struct buf def;
-    const char *dir, *suffix; /* dir NULL: in the executor's own */
+    const char *tmp, *suffix; /* of the part files of attempts; tmp NULL: it has others, in the executor's own folder */
 };
 /* Where the outputs of a map stage are, as the driver said last. */
 struct executor__outputs {

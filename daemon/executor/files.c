@@ -23,8 +23,8 @@ output_path(const struct executor *x, uint32_t stage, uint32_t partition, uint32
 {
     const struct executor__stage *s = executor__stage_of(x, stage);
 
-    if (s && s->dir) {
-        names_part(out, s->dir, s->suffix, stage, partition, attempt);
+    if (s && s->tmp) {
+        names_part(out, s->tmp, s->suffix, stage, partition, attempt);
     } else {
         buf_printf(out, "%s/", x->o.dir);
         names_output(out, stage, partition, attempt);

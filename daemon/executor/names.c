@@ -8,7 +8,7 @@ names_output(struct buf *b, uint32_t stage, uint32_t partition, uint32_t attempt
 }
 
 void
-names_part(struct buf *b, const char *dir, const char *suffix, uint32_t stage, uint32_t partition, uint32_t attempt)
+names_part(struct buf *b, const char *tmp, const char *suffix, uint32_t stage, uint32_t partition, uint32_t attempt)
 {
-    buf_printf(b, "%s/_temporary/s%u-part-%05u%s.%u", dir, stage, partition, suffix, attempt);
+    buf_printf(b, "%s/s%u-part-%05u%s.%u", tmp, stage, partition, suffix, attempt);
 }

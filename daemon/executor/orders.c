@@ -96,7 +96,7 @@ on_stage(struct executor *x, const Taskd__Stage *m)
             abort();
     }
     struct executor__stage *s = &x->stage[x->n_stages++];
-    *s = (struct executor__stage){ .id = m->stage, .dir = m->dir[0] ? arena_strdup(&x->a, m->dir) : NULL,
+    *s = (struct executor__stage){ .id = m->stage, .tmp = m->tmp[0] ? arena_strdup(&x->a, m->tmp) : NULL,
                                    .suffix = arena_strdup(&x->a, m->suffix) };
     buf_put(&s->def, m->def.data, m->def.len);
     return NULL;

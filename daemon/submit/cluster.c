@@ -29,6 +29,7 @@ struct cluster_run {
     const struct cluster_ops *backend;
     struct identity identity;
     const char *submission; /* cluster mode; NULL */
+    uint32_t try;           /* of it */
     const char *host;       /* ours, as executors know it */
     struct blobs blobs;
     char *dir;              /* the driver's own files for executors: broadcasts */
@@ -327,8 +328,8 @@ start(struct submit *s)
     TRY(rpc_new(s->loop, &c->rpc));
     TRY(listen_at(s, host));
     struct driver_opts o = { .host = host, .dir = c->dir, .bulk = host_port(s, host, bulk_server_port(c->bulk)),
-                             .scratch = "", .asked = true, .lost = on_lost, .arg = s,
-                             .usage = s->o.summary ? DRIVER_USAGE_MEMORY : DRIVER_USAGE_CPU };
+                             .submission = c->submission, .try = c->try, .scratch = "", .asked = true, .lost = on_lost,
+                             .arg = s, .usage = s->o.summary ? DRIVER_USAGE_MEMORY : DRIVER_USAGE_CPU };
     memcpy(o.secret, s->secret, sizeof o.secret);
     TRY(submit__driver(s, &o));
     TRY(start_backend(s, host, o.bulk));
@@ -391,6 +392,7 @@ read_spec(struct submit *s, struct cluster_run *c)
         return e;
     TRY(submit_spec_options(spec, &s->a, &s->o));
     c->submission = spec->start->driver;
+    c->try = spec->start->try_;
     c->identity.token = spec->token.data;
     c->identity.token_n = spec->token.len;
     if (spec->tls_ca[0]) {

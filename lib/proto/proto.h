@@ -17,7 +17,7 @@
 #include "proto/control.pb-c.h"
 
 /* Goes up by one with every change of control.proto: both sides must have the same. */
-enum { PROTO_VERSION = 6 };
+enum { PROTO_VERSION = 7 };
 /* Bytes that unpacking may take: for any message, for each byte of its first PROTO_BATCH, for each byte after that. */
 enum { PROTO_SMALL = 16 << 10, PROTO_GROWTH = 16, PROTO_BATCH = 1 << 20, PROTO_GROWTH_BIG = 4 };
 
