@@ -2,6 +2,7 @@
 import collections
 import glob
 import os
+import re
 import shutil
 import signal
 import time
@@ -219,6 +220,84 @@ def case_driver_supervised(t: FaultCase):
     assert killed, job.text()
     assert job.wait() == 0, job.text()
     t.check("out", job.text(), "words", 10000, text)
+
+
+def driver_of(t, c, job, ready):
+    """pid of the driver of the only submission and its worker, once ready() is true."""
+    for _ in Ticks(t.random, 0.02, 0.02, job.running):
+        table = processes()
+        found = [(p, w) for w in c.workers for p in below(w.pid, table) if table[p][1].startswith("taskd driver")]
+        if found and ready():
+            return found[0]
+    raise AssertionError("the job ended before it could be harmed: " + job.text())
+
+
+def parts(t, out):
+    return [n for n in os.listdir(t.path(out)) if n.startswith("part-")] if os.path.exists(t.path(out)) else []
+
+
+def finished_by(t, out):
+    """The number of the try, from 0, that has finished an output."""
+    with open(t.path(out) + "/_SUCCESS") as f:
+        return int(re.fullmatch(r"driver-\d+-\d+\.(\d+)\n", f.read()).group(1))
+
+
+def cut_off(t, comes_back):
+    """A supervised driver and its worker are frozen while parts are put, so nobody removes them.  Another try makes the
+    output anew; when the frozen ones come back, they change nothing.  comes_back(job): the moment."""
+    c = t.cluster(cores=2, memory="2g")
+    text = t.text(8 << 20)
+    t.reference("words", 3000, text)
+    job = c.job("work", "words", 3000, text, t.path("out"), mode="cluster", opts=["--supervise"],
+                conf=["taskd.default.parallelism=200"])
+    driver, worker = driver_of(t, c, job, lambda: parts(t, "out"))
+    frozen = [worker.pid, driver, *below(driver)]
+    for pid in (worker.pid, driver):
+        os.kill(pid, signal.SIGSTOP)
+    assert job.running() and parts(t, "out") and not os.path.exists(t.path("out") + "/_SUCCESS"), job.text()
+    comes_back(job)
+    for pid in (driver, worker.pid):
+        os.kill(pid, signal.SIGCONT)
+    end = time.monotonic() + 20
+    while any(p in processes() for p in frozen[1:]):
+        assert time.monotonic() < end, "20 s after it came back the old driver is there: %s" % job.text()
+        pause(0.05)
+    assert job.wait() == 0, job.text()
+    t.check("out", job.text(), "words", 3000, text)
+    assert finished_by(t, "out") >= 1
+    left = [n for n in os.listdir(t.dir) if n.startswith("out") and n != "out"]
+    assert not left, left
+
+
+def case_driver_cut_off_comes_back_late(t: FaultCase):
+    """C10, C13: when the other try has finished."""
+    cut_off(t, lambda job: job.wait())
+
+
+def case_driver_cut_off_comes_back_meanwhile(t: FaultCase):
+    """C10, C13: when the other try works on the same output."""
+    def other_try_writes(job):
+        for _ in Ticks(t.random, 0.02, 0.02, job.running):
+            there = os.listdir(t.path("out")) if os.path.exists(t.path("out")) else []
+            if any(n.startswith("_temporary.") and not n.endswith(".0") for n in there):
+                return
+        raise AssertionError("no other try has begun: " + job.text())
+    cut_off(t, other_try_writes)
+
+
+def case_driver_killed_in_second_action(t: FaultCase):
+    """C13: what the first action of the earlier try has finished is not in the way of the next try."""
+    c = t.cluster(cores=2)
+    text = t.text(2 << 20)
+    t.reference("both", 6000, text)
+    job = c.job("work", "both", 6000, text, t.path("out"), mode="cluster", opts=["--supervise"])
+    driver, _ = driver_of(t, c, job, lambda: os.path.exists(t.path("out")))
+    assert finished_by(t, "out-first") == 0
+    os.kill(driver, signal.SIGKILL)
+    assert job.wait() == 0, job.text()
+    t.check("out", job.text(), "both", 6000, text)
+    assert t.whole("out-first") == t.whole("reference-0-first")
+    assert finished_by(t, "out") == finished_by(t, "out-first") >= 1
 
 
 def case_failed_job_leaves_nothing(t: FaultCase):

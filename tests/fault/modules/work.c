@@ -8,6 +8,7 @@
  *   sort      lines in order
  *   distinct  words, each once
  *   table     words and numbers that a broadcast has for them
+ *   both      two actions: words into OUTPUT-first, then two into OUTPUT
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -87,14 +88,23 @@ word(td_task *t, td_str_i64 r)
 }
 TD_MAP(word, str_i64, str);
 
+#define USAGE "work words|two|sort|distinct|table|both ROUNDS INPUT OUTPUT"
+
 static int
 job(td_job *j, int argc, char **argv)
 {
     if (argc != 5)
-        return TD_USAGE(j, "work words|two|sort|distinct|table ROUNDS INPUT OUTPUT");
+        return TD_USAGE(j, USAGE);
     uint64_t rounds = strtoull(argv[2], NULL, 10);
     td_ds *in = td_text_file(j, argv[3]), *d;
 
+    if (!strcmp(argv[1], "both")) {
+        char first[4096];
+
+        snprintf(first, sizeof first, "%s-first", argv[4]);
+        if (td_save_text(td_sum_by_key(td_flat_map(in, words, TD_ARG(rounds))), first))
+            return 1;
+    }
     if (!strcmp(argv[1], "sort")) {
         d = td_sort(td_map(in, keep, TD_ARG(rounds)));
     } else if (!strcmp(argv[1], "table")) {
@@ -109,12 +119,12 @@ job(td_job *j, int argc, char **argv)
         d = td_flat_map(in, words, TD_ARG(rounds));
         if (!strcmp(argv[1], "words"))
             d = td_sum_by_key(d);
-        else if (!strcmp(argv[1], "two"))
+        else if (!strcmp(argv[1], "two") || !strcmp(argv[1], "both"))
             d = td_sum_by_key(td_map(td_sum_by_key(d), by_count));
         else if (!strcmp(argv[1], "distinct"))
             d = td_distinct(td_map(d, word));
         else
-            return TD_USAGE(j, "work words|two|sort|distinct|table ROUNDS INPUT OUTPUT");
+            return TD_USAGE(j, USAGE);
     }
     int status = td_save_text(d, argv[4]);
     if (status == 0)
