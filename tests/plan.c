@@ -308,7 +308,7 @@ test_types(void)
     act.path = "";
     IS_ERR(cut(&m, &act, &p), ERR_INPUT, "job.c:99: save has no path");
     act.node = 2;
-    IS_ERR(cut(&m, &act, &p), ERR_INPUT, "job.c:99: the action is on dataset 2, the graph has 2");
+    IS_ERR(cut(&m, &act, &p), ERR_INPUT, "job.c:99: the action is on dataset 2, which the graph hasn't");
     act = action(PLAN_COUNT, sum);
     sum->in_ids[0] = 1;
     IS_ERR(cut(&m, &act, &p), ERR_INPUT, "job.c:11: \"distinct\" reads a node that comes later");
@@ -490,7 +490,58 @@ test_graph_bytes(void)
     }
     one.p[4] = 1; /* the id of node 0 */
     in = GET_OF(one.p, one.n);
-    IS_ERR(plan_graph_decode(&in, &m.a, &g), ERR_CORRUPT, "node 1 of the graph is in the place of node 0");
+    IS_ERR(plan_graph_decode(&in, &m.a, &g), ERR_CORRUPT, "node 1 of the graph lies behind node 1");
+    buf_fini(&one);
+    buf_fini(&two);
+    teardown(&m);
+}
+
+/* What a node is made from, each node once, and a plan of the same bytes as from the whole graph; nothing else travels. */
+static void
+test_lineage(void)
+{
+    struct made m;
+    struct plan_graph g;
+    struct plan_ids ids = { 0 };
+    struct plan whole, part;
+    struct buf bytes = { 0 }, one = { 0 }, two = { 0 };
+
+    setup(&m);
+    struct plan_node *text = node(&m, PLAN_TEXT, (struct plan_schema)STR, "lines"), *others = text;
+    for (int i = 0; i < 100; i++) /* of other jobs */
+        others = on(&m, PLAN_MAP, others, (struct plan_schema)STR, "other");
+    struct plan_node *words = on(&m, PLAN_MAP, text, (struct plan_schema){ PLAN_STR, PLAN_U64 }, "words");
+    struct plan_node *twice = both(&m, words, words);
+    for (int i = 0; i < 20; i++) /* a diamond on a diamond ...: 64 ways down */
+        twice = i < 5 ? both(&m, twice, twice) : on(&m, PLAN_MAP, twice, twice->out, "same");
+    struct plan_node *sum = fold(&m, PLAN_FOLD_SUM, twice);
+    for (int i = 0; i < 100; i++)
+        others = on(&m, PLAN_MAP, others, (struct plan_schema)STR, "other");
+    plan_lineage_encode(&m.g, sum->id, &bytes);
+    struct get in = GET_OF(bytes.p, bytes.n);
+    NO_ERR(plan_graph_decode(&in, &m.a, &g));
+    CU_ASSERT(in.p == in.end);
+    EQ_U64(g.n, 24);
+    EQ_U64(g.nodes[0].id, 0);
+    for (uint32_t i = 1; i < g.n; i++)
+        EQ_U64(g.nodes[i].id, 100 + i);
+    struct plan_action act = action(PLAN_COUNT, sum);
+    NO_ERR(cut(&m, &act, &whole));
+    NO_ERR(plan_cut(&g, &act, &m.in, 1, &m.opts, &ids, &m.a, &part));
+    EQ_U64(part.n, whole.n);
+    for (uint32_t i = 0; i < part.n; i++) {
+        one.n = two.n = 0;
+        plan_stage_encode(&whole.stages[i], &m.g, &one);
+        plan_stage_encode(&part.stages[i], &g, &two);
+        CU_ASSERT(one.n == two.n && !memcmp(one.p, two.p, one.n));
+    }
+    act.node = others->id;
+    IS_ERR(plan_cut(&g, &act, &m.in, 1, &m.opts, &ids, &m.a, &part), ERR_INPUT, "which the graph hasn't");
+    act.node = sum->id;
+    g.nodes[5].in_ids[0] = 50; /* a node of another job */
+    IS_ERR(plan_cut(&g, &act, &m.in, 1, &m.opts, &ids, &m.a, &part), ERR_INPUT, "reads dataset 50, which the graph hasn't");
+    plan_ids_fini(&ids);
+    buf_fini(&bytes);
     buf_fini(&one);
     buf_fini(&two);
     teardown(&m);
@@ -573,6 +624,7 @@ static const struct unit_test tests[] = {
     { "split.mixed_files", test_split_mixed },
     { "split.slices", test_slice },
     { "bytes.graph", test_graph_bytes },
+    { "bytes.lineage", test_lineage },
     { "bytes.action", test_action_bytes },
     { "bytes.stage", test_stage_bytes },
     UNIT_END,

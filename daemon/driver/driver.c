@@ -11,10 +11,17 @@
 struct stage *
 driver__stage(const struct driver *d, uint32_t id)
 {
-    for (uint32_t i = d->n_stages; i-- > 0;)
-        if (d->stage[i]->id == id)
-            return d->stage[i];
-    return NULL;
+    uint32_t lo = 0, hi = d->n_stages; /* they came in the order of their ids */
+
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+
+        if (d->stage[mid]->id < id)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < d->n_stages && d->stage[lo]->id == id ? d->stage[lo] : NULL;
 }
 
 void

@@ -44,6 +44,7 @@ define(struct driver *d, const struct plan_stage *p, const struct plan_graph *g,
         if (!d->stage)
             abort();
     }
+    ASSERT(d->n_stages == 0 || d->stage[d->n_stages - 1]->id < s->id);
     d->stage[d->n_stages++] = s;
     bool saves = p->sink == PLAN_SINK_SAVE_TEXT || p->sink == PLAN_SINK_SAVE_BLOCKS;
     if (saves) {

@@ -16,7 +16,7 @@ act(void *arg, const struct plan_graph *graph, const struct plan_action *a, stru
 
     fflush(stdout); /* what main printed comes before what the driver prints */
     r->out.n = 0;
-    plan_graph_encode(graph, &r->out);
+    plan_lineage_encode(graph, a->node, &r->out);
     plan_action_encode(a, &r->out);
     TRY(runner__call(r, WIRE_ACT, &r->out, &f, &g));
     ret->partitions = get_u32(&g);

@@ -137,15 +137,19 @@ check_node(const struct plan_graph *g, const struct plan_node *node)
 
     if (fault)
         return err_new(ERR_INPUT, "%s:%u: \"%s\" %s", file, node->line, name_of(node), fault);
+    for (uint32_t i = 0; i < node->n_in; i++)
+        if (!plan_node(g, node->in_ids[i]))
+            return err_new(ERR_INPUT, "%s:%u: \"%s\" reads dataset %u, which the graph hasn't", file, node->line,
+                           name_of(node), node->in_ids[i]);
     const char *want = wants(node);
     if (want) {
-        const struct plan_node *in = &g->nodes[node->in_ids[0]];
+        const struct plan_node *in = plan_node(g, node->in_ids[0]);
 
         return err_new(ERR_INPUT, "%s:%u: %s needs %s, \"%s\" has %s", file, node->line, verb, want,
                        name_of(in), plan_schema_name(in->out));
     }
     for (uint32_t i = 0; i < node->n_in; i++) {
-        const struct plan_node *in = &g->nodes[node->in_ids[i]];
+        const struct plan_node *in = plan_node(g, node->in_ids[i]);
 
         if (!same(in->out, node->in))
             return err_new(ERR_INPUT, "%s:%u: %s \"%s\" takes %s, \"%s\" has %s", file, node->line, verb,
@@ -167,15 +171,14 @@ plan__check(const struct plan_graph *g, const struct plan_action *act)
 
     if (act->act == 0 || act->act >= PLAN_ACTS)
         return err_new(ERR_INPUT, "%s:%u: there is no action %u", file, act->line, act->act);
-    if (act->node >= g->n)
-        return err_new(ERR_INPUT, "%s:%u: the action is on dataset %u, the graph has %u", file, act->line,
-                       act->node, g->n);
-    for (uint32_t i = 0; i <= act->node; i++) {
-        if (g->nodes[i].id != i)
-            return err_new(ERR_INPUT, "dataset %u of the graph is in the place of dataset %u",
-                           g->nodes[i].id, i);
-        TRY(check_node(g, &g->nodes[i]));
-    }
+    for (uint32_t i = 1; i < g->n; i++)
+        if (g->nodes[i].id <= g->nodes[i - 1].id)
+            return err_new(ERR_INPUT, "dataset %u of the graph is in the place of dataset %u", g->nodes[i].id, i);
+    const struct plan_node *node = plan_node(g, act->node);
+    if (!node)
+        return err_new(ERR_INPUT, "%s:%u: the action is on dataset %u, which the graph hasn't", file, act->line, act->node);
+    for (const struct plan_node *n = g->nodes; n <= node; n++)
+        TRY(check_node(g, n));
     if (act->act == PLAN_REDUCE && act->fn == PLAN_NO_FN)
         return err_new(ERR_INPUT, "%s:%u: reduce has no function", file, act->line);
     if ((act->act == PLAN_SAVE_TEXT || act->act == PLAN_SAVE_BLOCKS) && !(act->path && *act->path))

@@ -1,12 +1,14 @@
 /* cut -- from a graph and an action to stages.
  *
  *   1. check: types and references (check.c)
- *   2. need:  which nodes lie below the action          from the action down, by id
- *   3. size:  partitions, branches and steps of each from the sources up, by id
- *   4. build: a shuffle stage for each wide node that is needed, by id, then the result stage
+ *   2. need:  which nodes lie below the action          from the action down
+ *   3. size:  partitions, branches and steps of each from the sources up
+ *   4. build: a shuffle stage for each wide node that is needed, then the result stage
  *
- * Inputs have smaller ids, so each step is one walk over the ids and parents come before children.  Sizes
- * are known before anything is built: a union of unions of itself may have 2^n branches. */
+ * Nodes lie in the order of their ids, and inputs have smaller ones, so each step is one walk over the graph and
+ * parents come before children.  A node's place in the graph (`at`) is not its id: a graph may have some nodes of
+ * an application only.  Sizes are known before anything is built: a union of unions of itself may have 2^n
+ * branches. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,7 +18,7 @@ struct size {
     uint64_t parts, branches, steps; /* steps: nodes on the ways to all branches; saturate at UINT32_MAX */
 };
 struct frame {
-    uint32_t node, next, first;
+    uint32_t at, next, first;
 };
 struct cut {
     const struct plan_graph *g;
@@ -24,9 +26,10 @@ struct cut {
     const struct plan_opts *opts;
     struct plan_ids *ids;
     struct arena *a;
+    uint32_t top;               /* where the action's node is; the arrays below are by a node's place */
     bool *need;
     struct size *size;
-    struct plan_split **splits; /* by node */
+    struct plan_split **splits;
     uint32_t *stage_of;         /* wide node -> index of the stage that feeds it */
     struct plan_stage *stages;
     uint32_t n_stages, n_known; /* n_known: stages that the application had already */
@@ -122,14 +125,27 @@ add(uint64_t a, uint64_t b)
     return a + b > UINT32_MAX ? UINT32_MAX : a + b;
 }
 
+static uint32_t
+place(const struct cut *c, const struct plan_node *node)
+{
+    return (uint32_t)(node - c->g->nodes);
+}
+
+/* Where the k-th input of the node is. */
+static uint32_t
+input(const struct cut *c, const struct plan_node *node, uint32_t k)
+{
+    return place(c, plan_node(c->g, node->in_ids[k]));
+}
+
 static void
 find_needed(struct cut *c)
 {
-    c->need[c->act->node] = true;
-    for (uint32_t id = c->act->node + 1; id-- > 0;)
-        if (c->need[id])
-            for (uint32_t i = 0; i < c->g->nodes[id].n_in; i++)
-                c->need[c->g->nodes[id].in_ids[i]] = true;
+    c->need[c->top] = true;
+    for (uint32_t at = c->top + 1; at-- > 0;)
+        if (c->need[at])
+            for (uint32_t i = 0; i < c->g->nodes[at].n_in; i++)
+                c->need[input(c, &c->g->nodes[at], i)] = true;
 }
 
 static uint64_t
@@ -168,8 +184,8 @@ size_input(struct cut *c, const struct plan_node *node, const struct plan_input 
         if (inputs[i].node == node->id) {
             uint32_t n;
 
-            TRY(plan__splits(node, &inputs[i], c->opts, c->a, &c->splits[node->id], &n));
-            c->size[node->id].parts = n;
+            TRY(plan__splits(node, &inputs[i], c->opts, c->a, &c->splits[place(c, node)], &n));
+            c->size[place(c, node)].parts = n;
             return NULL;
         }
     return err_new(ERR_INPUT, "%s:%u: nobody has looked at the files of \"%s\"",
@@ -179,7 +195,7 @@ size_input(struct cut *c, const struct plan_node *node, const struct plan_input 
 static struct err *
 size_node(struct cut *c, const struct plan_node *node, const struct plan_input *inputs, uint32_t n_inputs)
 {
-    struct size *s = &c->size[node->id];
+    struct size *s = &c->size[place(c, node)];
 
     *s = (struct size){ 0, 1, 0 };
     switch (node->op) {
@@ -194,13 +210,13 @@ size_node(struct cut *c, const struct plan_node *node, const struct plan_input *
         s->parts = cut_rows(c, node, node->hi - node->lo);
         break;
     case PLAN_MAP:
-        *s = c->size[node->in_ids[0]];
+        *s = c->size[input(c, node, 0)];
         s->steps = add(s->steps, s->branches);
         break;
     case PLAN_UNION:
         s->branches = 0;
         for (uint32_t i = 0; i < node->n_in; i++) {
-            const struct size *in = &c->size[node->in_ids[i]];
+            const struct size *in = &c->size[input(c, node, i)];
 
             s->parts = add(s->parts, in->parts);
             s->branches = add(s->branches, in->branches);
@@ -219,22 +235,22 @@ size_node(struct cut *c, const struct plan_node *node, const struct plan_input *
     return NULL;
 }
 
-/* The node whose rows reach the sink of the stage that feeds `node` (wide), or of the result stage. */
+/* Where the node is whose rows reach the sink of the stage that feeds `node` (wide), or of the result stage. */
 static uint32_t
-root_of(const struct plan_node *node, bool shuffle)
+root_of(const struct cut *c, const struct plan_node *node, bool shuffle)
 {
-    return shuffle ? node->in_ids[0] : node->id;
+    return shuffle ? input(c, node, 0) : place(c, node);
 }
 
 static struct err *
 check_size(struct cut *c)
 {
-    const struct size *s = &c->size[c->act->node];
+    const struct size *s = &c->size[c->top];
     uint64_t branches = s->branches, steps = s->steps;
 
-    for (uint32_t id = 0; id <= c->act->node; id++)
-        if (c->need[id] && plan__is_wide(c->g->nodes[id].op)) {
-            s = &c->size[c->g->nodes[id].in_ids[0]];
+    for (uint32_t at = 0; at <= c->top; at++)
+        if (c->need[at] && plan__is_wide(c->g->nodes[at].op)) {
+            s = &c->size[input(c, &c->g->nodes[at], 0)];
             branches = add(branches, s->branches);
             steps = add(steps, s->steps);
         }
@@ -257,28 +273,29 @@ add_parent(struct cut *c, struct plan_stage *st, uint32_t parent)
 static void
 add_branch(struct cut *c, struct plan_stage *st, uint32_t depth)
 {
-    const struct plan_node *node = &c->g->nodes[c->stack[depth - 1].node];
+    uint32_t at = c->stack[depth - 1].at;
+    const struct plan_node *node = &c->g->nodes[at];
     struct plan_branch *b = &st->branches[st->n_branches++];
 
     *b = (struct plan_branch){ .source = plan__is_wide(node->op) ? PLAN_SRC_SHUFFLE : node->op,
                                .node = node->id,
                                .first = st->tasks,
-                               .n = (uint32_t)c->size[node->id].parts,
-                               .splits = c->splits[node->id] };
+                               .n = (uint32_t)c->size[at].parts,
+                               .splits = c->splits[at] };
     if (b->source == PLAN_SRC_SHUFFLE) {
-        const struct plan_stage *parent = &c->stages[c->stage_of[node->id]];
+        const struct plan_stage *parent = &c->stages[c->stage_of[at]];
 
         b->parent = parent->id;
         b->parent_maps = parent->tasks;
-        add_parent(c, st, c->stage_of[node->id]);
+        add_parent(c, st, c->stage_of[at]);
     }
     for (uint32_t i = 0; i < depth; i++)
-        b->n_ops += c->g->nodes[c->stack[i].node].op == PLAN_MAP;
+        b->n_ops += c->g->nodes[c->stack[i].at].op == PLAN_MAP;
     b->ops = ARENA_ARRAY(c->a, uint32_t, b->n_ops);
     b->op_first = ARENA_ARRAY(c->a, uint32_t, b->n_ops);
     for (uint32_t i = depth, k = 0; i-- > 0;)
-        if (c->g->nodes[c->stack[i].node].op == PLAN_MAP) {
-            b->ops[k] = c->stack[i].node;
+        if (c->g->nodes[c->stack[i].at].op == PLAN_MAP) {
+            b->ops[k] = c->g->nodes[c->stack[i].at].id;
             b->op_first[k++] = c->stack[i].first;
         }
     st->tasks += b->n;
@@ -295,11 +312,11 @@ add_branches(struct cut *c, struct plan_stage *st, uint32_t root)
     c->stack[depth++] = (struct frame){ root, 0, 0 };
     while (depth > 0) {
         struct frame *f = &c->stack[depth - 1];
-        const struct plan_node *node = &c->g->nodes[f->node];
+        const struct plan_node *node = &c->g->nodes[f->at];
         bool inner = node->op == PLAN_MAP || node->op == PLAN_UNION;
 
         if (inner && f->next < node->n_in) {
-            c->stack[depth++] = (struct frame){ node->in_ids[f->next++], 0, st->tasks };
+            c->stack[depth++] = (struct frame){ input(c, node, f->next++), 0, st->tasks };
             continue;
         }
         if (!inner)
@@ -323,14 +340,14 @@ add_stage(struct cut *c, const struct plan_node *node, bool shuffle)
     static const uint8_t sinks[] = { 0, PLAN_SINK_COUNT, PLAN_SINK_COLLECT, PLAN_SINK_REDUCE,
                                      PLAN_SINK_SAVE_TEXT, PLAN_SINK_SAVE_BLOCKS };
     struct plan_stage *st = &c->stages[c->n_stages];
-    uint32_t root = root_of(node, shuffle);
+    uint32_t root = root_of(c, node, shuffle);
 
     *st = (struct plan_stage){ .node = node->id, .fn = PLAN_NO_FN };
     st->sink = shuffle ? PLAN_SINK_SHUFFLE : sinks[c->act->act];
     st->row = c->g->nodes[root].out;
     st->label = label(c, &c->g->nodes[root]);
     if (shuffle)
-        st->partitions = (uint32_t)c->size[node->id].parts;
+        st->partitions = (uint32_t)c->size[place(c, node)].parts;
     if (st->sink == PLAN_SINK_REDUCE)
         st->fn = c->act->fn;
     if (st->sink == PLAN_SINK_COLLECT)
@@ -346,7 +363,7 @@ add_shuffle(struct cut *c, const struct plan_node *node)
     struct plan_stage *st = add_stage(c, node, true);
     const struct plan_known *k = known(c->ids, node->id);
 
-    c->stage_of[node->id] = c->n_stages - 1;
+    c->stage_of[place(c, node)] = c->n_stages - 1;
     st->id = k ? k->stage : c->next++;
     c->n_known += k != NULL;
     if (k && k->tasks != st->tasks)
@@ -361,7 +378,8 @@ add_shuffle(struct cut *c, const struct plan_node *node)
 static void
 init(struct cut *c)
 {
-    uint32_t n = c->act->node + 1, wide = 0;
+    c->top = place(c, plan_node(c->g, c->act->node));
+    uint32_t n = c->top + 1, wide = 0;
 
     c->need = ARENA_ARRAY(c->a, bool, n);
     c->size = ARENA_ARRAY(c->a, struct size, n);
@@ -369,8 +387,8 @@ init(struct cut *c)
     c->stage_of = ARENA_ARRAY(c->a, uint32_t, n);
     c->stack = ARENA_ARRAY(c->a, struct frame, n + 1);
     find_needed(c);
-    for (uint32_t id = 0; id < n; id++)
-        wide += c->need[id] && plan__is_wide(c->g->nodes[id].op);
+    for (uint32_t at = 0; at < n; at++)
+        wide += c->need[at] && plan__is_wide(c->g->nodes[at].op);
     c->stages = ARENA_ARRAY(c->a, struct plan_stage, wide + 1);
     c->seen = ARENA_ARRAY(c->a, uint32_t, wide + 1);
 }
@@ -384,14 +402,14 @@ plan_cut(const struct plan_graph *g, const struct plan_action *act, const struct
 
     TRY(plan__check(g, act));
     init(&c);
-    for (uint32_t id = 0; id <= act->node; id++)
-        if (c.need[id])
-            TRY(size_node(&c, &g->nodes[id], inputs, n_inputs));
+    for (uint32_t at = 0; at <= c.top; at++)
+        if (c.need[at])
+            TRY(size_node(&c, &g->nodes[at], inputs, n_inputs));
     TRY(check_size(&c));
-    for (uint32_t id = 0; id <= act->node; id++)
-        if (c.need[id] && plan__is_wide(g->nodes[id].op))
-            TRY(add_shuffle(&c, &g->nodes[id]));
-    struct plan_stage *last = add_stage(&c, &g->nodes[act->node], false);
+    for (uint32_t at = 0; at <= c.top; at++)
+        if (c.need[at] && plan__is_wide(g->nodes[at].op))
+            TRY(add_shuffle(&c, &g->nodes[at]));
+    struct plan_stage *last = add_stage(&c, &g->nodes[c.top], false);
     last->id = c.next++;
     remember(&c);
 

@@ -1,5 +1,7 @@
 /* graph -- graphs, actions and stages as bytes.  Decoding trusts nothing: every count is checked against the
  * bytes that are left, every enum and every reference against what it may be. */
+#include <stdlib.h>
+
 #include "plan/plan_priv.h"
 
 enum { NODE_MIN = 68, BRANCH_MIN = 21 }; /* bytes of an encoded node and branch with empty lists */
@@ -128,9 +130,66 @@ plan_graph_encode(const struct plan_graph *g, struct buf *out)
         node_encode(&g->nodes[i], out);
 }
 
-/* dense: ids are 0..n-1; otherwise they only grow. */
+/* A heap of ids, the largest first. */
+struct ids {
+    uint32_t n, cap, *v;
+};
+
+static void
+push(struct ids *h, uint32_t id)
+{
+    if (h->n == h->cap) {
+        h->cap = h->cap ? h->cap * 2 : 16;
+        h->v = realloc(h->v, h->cap * sizeof *h->v);
+        ASSERT(h->v != NULL);
+    }
+    uint32_t at = h->n++;
+    for (; at > 0 && h->v[(at - 1) / 2] < id; at = (at - 1) / 2)
+        h->v[at] = h->v[(at - 1) / 2];
+    h->v[at] = id;
+}
+
+static uint32_t
+pop(struct ids *h)
+{
+    uint32_t top = h->v[0], last = h->v[--h->n], at = 0;
+
+    for (uint32_t k = 1; k < h->n; k = 2 * at + 1) {
+        k += k + 1 < h->n && h->v[k + 1] > h->v[k];
+        if (h->v[k] <= last)
+            break;
+        h->v[at] = h->v[k];
+        at = k;
+    }
+    h->v[at] = last;
+    return top;
+}
+
+void
+plan_lineage_encode(const struct plan_graph *g, uint32_t node, struct buf *out)
+{
+    struct ids todo = { 0 }, found = { 0 }; /* found: each id once, the largest first */
+
+    push(&todo, node);
+    while (todo.n > 0) {
+        const struct plan_node *n = plan_node(g, pop(&todo));
+
+        ASSERT(n != NULL);
+        if (found.n > 0 && found.v[found.n - 1] == n->id)
+            continue;
+        push(&found, n->id); /* stays behind all larger ones */
+        for (uint32_t i = 0; i < n->n_in; i++)
+            push(&todo, n->in_ids[i]);
+    }
+    put_u32(out, found.n);
+    for (uint32_t i = found.n; i-- > 0;)
+        node_encode(plan_node(g, found.v[i]), out);
+    free(todo.v);
+    free(found.v);
+}
+
 static struct err *
-nodes_decode(struct get *in, struct arena *a, bool dense, struct plan_graph *ret)
+nodes_decode(struct get *in, struct arena *a, struct plan_graph *ret)
 {
     struct plan_graph g = { .n = get_count(in, NODE_MIN) };
 
@@ -140,8 +199,8 @@ nodes_decode(struct get *in, struct arena *a, bool dense, struct plan_graph *ret
     for (uint32_t i = 0; i < g.n; i++) {
         TRY(node_decode(in, a, &g.nodes[i]));
         uint32_t id = g.nodes[i].id;
-        if (dense ? id != i : i > 0 && id <= g.nodes[i - 1].id)
-            return err_new(ERR_CORRUPT, "node %u of the graph is in the place of node %u", id, i);
+        if (i > 0 && id <= g.nodes[i - 1].id)
+            return err_new(ERR_CORRUPT, "node %u of the graph lies behind node %u", id, g.nodes[i - 1].id);
     }
     *ret = g;
     return NULL;
@@ -150,7 +209,7 @@ nodes_decode(struct get *in, struct arena *a, bool dense, struct plan_graph *ret
 struct err *
 plan_graph_decode(struct get *in, struct arena *a, struct plan_graph *ret)
 {
-    return nodes_decode(in, a, true, ret);
+    return nodes_decode(in, a, ret);
 }
 
 void
@@ -332,7 +391,7 @@ plan_stage_decode(const void *p, size_t n, struct arena *a, struct plan_stage *r
     }
     if (first != st.tasks || first == 0)
         return err_new(ERR_CORRUPT, "the stage has %u tasks and branches for %u", st.tasks, first);
-    TRY(nodes_decode(&in, a, false, &g));
+    TRY(nodes_decode(&in, a, &g));
     TRY(stage_refs(&st, &g));
     if (in.p != in.end)
         return err_new(ERR_CORRUPT, "the stage has bytes behind its end");

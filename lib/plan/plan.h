@@ -71,7 +71,7 @@ struct plan_bcast {
 };
 
 struct plan_node {
-    uint32_t id; /* place in the graph; inputs have smaller ids */
+    uint32_t id; /* unique in the application; inputs have smaller ids */
     uint8_t op, fold, on_bad, descending;
     struct plan_schema out, in; /* in: rows of the (first) input */
     uint32_t n_in, *in_ids;
@@ -92,7 +92,7 @@ struct plan_node {
 
 struct plan_graph {
     uint32_t n;
-    struct plan_node *nodes; /* by id; all ids 0..n-1, or some (plan_stage_decode) */
+    struct plan_node *nodes; /* by id, all of the application's or some */
 };
 
 struct plan_action {
@@ -108,6 +108,9 @@ struct plan_action {
 
 /* Strings and arrays may be NULL where they have no meaning; NULL is written as "". */
 void plan_graph_encode(const struct plan_graph *g, struct buf *out);
+/* Only the node and what it is made from, which the graph must have: what a job costs does not grow with the datasets
+ * that the application has made for other jobs. */
+void plan_lineage_encode(const struct plan_graph *g, uint32_t node, struct buf *out);
 /* Checks all that can be checked without knowing the job: counts, ids, enums.  data, arg are copied. */
 struct err *plan_graph_decode(struct get *in, struct arena *a, struct plan_graph *ret) MUST_USE;
 void plan_action_encode(const struct plan_action *act, struct buf *out);
