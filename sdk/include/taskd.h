@@ -820,6 +820,14 @@ TD_INLINE_ int64_t td_find(td_str s, td_str x)
         memset(&f, x.p[0], sizeof f);
         memset(&l, x.p[x.n - 1], sizeof l);
         size_t places = s.n - x.n + 1, i = 0;
+        for (; i + 2 * TD_WIDE_ <= places; i += 2 * TD_WIDE_) { /* two at a time: most of a long text */
+            const char *q = s.p + i, *r = q + TD_WIDE_;
+            uint64_t m = TD_BITS_((*(const td_vec_ *)q == f) & (*(const td_vec_ *)(q + x.n - 1) == l));
+            m |= (uint64_t)TD_BITS_((*(const td_vec_ *)r == f) & (*(const td_vec_ *)(r + x.n - 1) == l)) << TD_WIDE_;
+            for (; m; m &= m - 1)
+                if (!memcmp(q + __builtin_ctzll(m), x.p, x.n))
+                    return (int64_t)i + __builtin_ctzll(m);
+        }
         for (; i < places; i += TD_WIDE_) {
             const char *q = s.p + i;
             size_t left = places - i;
