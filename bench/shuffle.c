@@ -1,9 +1,9 @@
 /*
- * bench/shuffle [--bytes N] [--rounds N] [--dir DIR] -- map outputs of the same host, read by lib/shuffle, beside a
+ * bench/shuffle [--bytes N] [--rounds N] [--dir DIR] [--piece N] -- map outputs of the same host, read by lib/shuffle, beside a
  * program that preads the same files and checks them with XXH3.
  *
  * N bytes of map outputs (16 maps, 8 partitions; 8-byte keys and values) are in the page cache.  In turn:
- *   pread   each file from front to back in pieces of 1 MiB, an XXH3-64 of each
+ *   pread   each file from front to back in pieces (1 MiB; blocks have 64 KiB), an XXH3-64 of each
  *   blocks  each partition: footers, ranges, then each block read, checked and turned into columns
  *   merge   the same, and merged into one stream in rank order: what a reduce sees
  * Prints medians of GB/s and the ratios to pread, medians of rounds.
@@ -23,17 +23,18 @@
 #include "block/order.h"
 #include "shuffle/shuffle.h"
 
-enum { MAPS = 16, PARTITIONS = 8, ROUNDS_MAX = 99, PIECE = 1 << 20 };
+enum { MAPS = 16, PARTITIONS = 8, ROUNDS_MAX = 99 };
 enum way { PREAD, BLOCKS, MERGE, WAYS };
 static const char *const way_name[WAYS] = { "pread", "blocks", "merge" };
 
 static struct {
     uint64_t bytes;
     unsigned rounds;
+    size_t piece;
     char dir[200];
     int fd[MAPS];
     uint64_t size[MAPS], all;
-} o = { 2000000000u, 7, "/tmp", { 0 }, { 0 }, 0 };
+} o = { 2000000000u, 7, 1 << 20, "/tmp", { 0 }, { 0 }, 0 };
 
 static uint64_t sink;
 
@@ -101,11 +102,11 @@ make_map(unsigned map)
 static void
 by_pread(void)
 {
-    char *p = aligned_alloc(4096, PIECE);
+    char *p = aligned_alloc(4096, o.piece);
 
     for (unsigned map = 0; map < MAPS; map++)
-        for (uint64_t at = 0; at < o.size[map]; at += PIECE) {
-            size_t n = o.size[map] - at < PIECE ? o.size[map] - at : PIECE;
+        for (uint64_t at = 0; at < o.size[map]; at += o.piece) {
+            size_t n = o.size[map] - at < o.piece ? o.size[map] - at : o.piece;
 
             check(file_pread_full(o.fd[map], p, n, at, "map"));
             sink += XXH3_64bits(p, n);
@@ -204,10 +205,12 @@ main(int argc, char **argv)
             o.rounds = (unsigned)atoi(argv[i + 1]);
         else if (strcmp(argv[i], "--dir") == 0)
             snprintf(o.dir, sizeof o.dir, "%s", argv[i + 1]);
+        else if (strcmp(argv[i], "--piece") == 0)
+            o.piece = strtoull(argv[i + 1], NULL, 10);
         else if (strcmp(argv[i], "--merge") == 0)
             merge = atoi(argv[i + 1]);
     }
-    if (o.rounds < 1 || o.rounds > ROUNDS_MAX)
+    if (o.rounds < 1 || o.rounds > ROUNDS_MAX || o.piece < 4096 || o.piece % 4096)
         return 2;
     for (unsigned map = 0; map < MAPS; map++)
         make_map(map);
