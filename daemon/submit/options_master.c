@@ -94,7 +94,7 @@ static struct err *
 local_cluster(const char *master, struct submit_master *m)
 {
     const char *p = spaces(master + strlen("local-cluster["));
-    uint64_t n, cores, bytes;
+    uint64_t n = 0, cores = 0, bytes = 0;
 
     m->kind = SUBMIT_LOCAL_CLUSTER;
     if (!(p = spaces(number(p, WORKERS_MAX, &n))) || *p++ != ',' ||
