@@ -224,10 +224,12 @@ def case_driver_supervised(t: FaultCase):
 
 def driver_of(t, c, job, ready):
     """pid of the driver of the only submission and its worker, once ready() is true."""
-    for _ in Ticks(t.random, 0.02, 0.02, job.running):
-        table = processes()
-        found = [(p, w) for w in c.workers for p in below(w.pid, table) if table[p][1].startswith("taskd driver")]
-        if found and ready():
+    found = []
+    for _ in Ticks(t.random, 0.002, 0.002, job.running):
+        if not found:
+            table = processes()
+            found = [(p, w) for w in c.workers for p in below(w.pid, table) if table[p][1].startswith("taskd driver")]
+        elif ready():
             return found[0]
     raise AssertionError("the job ended before it could be harmed: " + job.text())
 
@@ -249,7 +251,7 @@ def cut_off(t, comes_back):
     text = t.text(8 << 20)
     t.reference("words", 3000, text)
     job = c.job("work", "words", 3000, text, t.path("out"), mode="cluster", opts=["--supervise"],
-                conf=["taskd.default.parallelism=200"])
+                conf=["taskd.default.parallelism=2000"])  # so that putting them takes a while
     driver, worker = driver_of(t, c, job, lambda: parts(t, "out"))
     frozen = [worker.pid, driver, *below(driver)]
     for pid in (worker.pid, driver):
@@ -291,7 +293,7 @@ def case_driver_killed_in_second_action(t: FaultCase):
     text = t.text(2 << 20)
     t.reference("both", 6000, text)
     job = c.job("work", "both", 6000, text, t.path("out"), mode="cluster", opts=["--supervise"])
-    driver, _ = driver_of(t, c, job, lambda: os.path.exists(t.path("out")))
+    driver, _ = driver_of(t, c, job, lambda: os.path.exists(t.path("out")) and os.listdir(t.path("out")))
     assert finished_by(t, "out-first") == 0
     os.kill(driver, signal.SIGKILL)
     assert job.wait() == 0, job.text()
