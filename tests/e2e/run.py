@@ -207,8 +207,11 @@ def children():
     """Live children of this process; orphans of jobs become its children (subreaper).  Dead ones are reaped."""
     pids = []
     for task in os.listdir("/proc/self/task"):
-        with open("/proc/self/task/%s/children" % task) as f:
-            pids += [int(p) for p in f.read().split()]
+        try:
+            with open("/proc/self/task/%s/children" % task) as f:
+                pids += [int(p) for p in f.read().split()]
+        except OSError:
+            pass  # the thread has ended
     alive = []
     for pid in pids:
         try:
