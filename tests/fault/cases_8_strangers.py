@@ -172,7 +172,7 @@ def case_strangers(t: FaultCase):
     c = t.cluster(tls=t.certificates(HERE), cores=2)
     text = t.text(4 << 20)
     t.reference("words", 60000, text)
-    jobs = [c.job("work", "words", 60000, text, t.path("out-%d" % i), opts=["--total-executor-cores", "2"]) for i in range(2)]
+    jobs = [c.job("work", "words", 150000, text, t.path("out-%d" % i), opts=["--total-executor-cores", "2"]) for i in range(2)]
     secrets = {}
     for _ in Ticks(t.random, 0.05, 0.05, lambda: len(secrets) < 2):
         assert all(j.running() for j in jobs), jobs[0].text() + jobs[1].text()
