@@ -52,7 +52,7 @@ if command -v autoconf >/dev/null && command -v aclocal >/dev/null; then
     make -s lt | grep -q 'export-symbols-regex ^td_plugin_v1' || fail 'TASKD_LT_LDFLAGS'
     ./configure --with-isa=v9 >"$tmp/log" 2>&1 && fail '--with-isa=v9 is taken'
     grep -q 'the levels are v1' "$tmp/log" || fail '--with-isa=v9 has no sentence'
-    sed -i 's/TASKD_PLUGIN(\[.*\])/TASKD_PLUGIN([7.7])/' configure.ac && autoconf && ./configure >"$tmp/log" 2>&1 &&
+    sed -i 's/TASKD_PLUGIN(\[.*\])/TASKD_PLUGIN([7.7])/' configure.ac && autoconf --force && ./configure >"$tmp/log" 2>&1 &&
         fail 'another ABI is taken'
     grep -q 'the module is written for ABI 7.7 of taskd' "$tmp/log" || fail 'another ABI has no sentence'
 fi
