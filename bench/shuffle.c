@@ -127,6 +127,7 @@ by_blocks(void)
             check(block_run_open(o.fd[map], "map", NULL, &r));
             block_run_partition(r, p, &from, &to);
             check(block_cursor_open(r, from, to, &c));
+            block_cursor_ahead(c, true);
             while (cols.n) {
                 check(block_cursor_next(c, &cols));
                 sink += cols.n;

@@ -12,8 +12,8 @@
 enum { ROWS = 5000 };
 
 static void
-check_run(int fd, const struct block_codec *const *codecs, struct block_schema s,
-          const struct block_cols *want)
+check_run_by(int fd, const struct block_codec *const *codecs, struct block_schema s,
+             const struct block_cols *want, bool ahead)
 {
     struct block_run *r = NULL;
     struct block_cursor *c = NULL;
@@ -24,6 +24,7 @@ check_run(int fd, const struct block_codec *const *codecs, struct block_schema s
     EQ_U64(block_run_schema(r).key, s.key);
     EQ_U64(block_run_schema(r).val, s.val);
     NO_ERR(block_cursor_open(r, 0, block_run_count(r), &c));
+    block_cursor_ahead(c, ahead);
     size_t need = block_cursor_need(c), most = 0;
     for (;;) {
         NO_ERR(block_cursor_next(c, &got));
@@ -42,6 +43,13 @@ check_run(int fd, const struct block_codec *const *codecs, struct block_schema s
     CU_ASSERT(most <= need);
     block_cursor_close(c);
     block_run_close(r);
+}
+
+static void
+check_run(int fd, const struct block_codec *const *codecs, struct block_schema s, const struct block_cols *want)
+{
+    check_run_by(fd, codecs, s, want, false);
+    check_run_by(fd, codecs, s, want, true);
 }
 
 static void
@@ -195,6 +203,95 @@ first_keys_are_kept(void)
         EQ_U64(block_run_entry(r, i)->first_n, 8);
         EQ_U64(hash_load8(block_run_entry(r, i)->first), v[2 * i]);
     }
+    block_run_close(r);
+    close(fd);
+}
+
+enum { BLOCKS = 40, IN_BLOCK = 20 };
+
+struct healer {
+    int fd;
+    uint64_t offset, good;
+    unsigned asked;
+    bool heals;
+};
+
+static bool
+heal(void *arg, uint64_t offset, uint32_t bytes, unsigned nth)
+{
+    struct healer *h = arg;
+
+    EQ_U64(offset, h->offset);
+    EQ_U64(nth, h->asked);
+    h->asked++;
+    if (h->heals)
+        CU_ASSERT(pwrite(h->fd, &h->good, sizeof h->good, (off_t)offset + (off_t)bytes - 8) == 8);
+    return h->heals && nth < 2;
+}
+
+/* Several blocks are read at a time; a damaged one among them costs neither those before it nor, once it was written
+ * again, those behind it. */
+static void
+one_of_those_read_together_is_bad(void)
+{
+    uint64_t v[BLOCKS * IN_BLOCK];
+    struct block_run_opts o = { .schema = { BLOCK_U64, 0 }, .block_bytes = IN_BLOCK * 8 };
+
+    for (uint64_t i = 0; i < BLOCKS * IN_BLOCK; i++)
+        v[i] = i << 40;
+    for (uint32_t bad = 0; bad < 2 * BLOCKS; bad++) {
+        struct healer h = { .fd = temp_fd(), .heals = bad % 2 };
+        struct block_run *r = NULL;
+        struct block_cursor *c = NULL;
+        struct block_cols got;
+        uint64_t other = 42;
+
+        EQ_U64(write_run(h.fd, &o, &(struct block_cols){ .n = BLOCKS * IN_BLOCK, .col = { v } }).blocks, BLOCKS);
+        NO_ERR(block_run_open(h.fd, "t", NULL, &r));
+        const struct block_entry *e = block_run_entry(r, bad / 2);
+        off_t last = (off_t)(e->offset + e->bytes - 8);
+        h.offset = e->offset;
+        CU_ASSERT(pread(h.fd, &h.good, 8, last) == 8 && pwrite(h.fd, &other, 8, last) == 8);
+        block_run_on_corrupt(r, heal, &h);
+        NO_ERR(block_cursor_open(r, 0, BLOCKS, &c));
+        block_cursor_ahead(c, true);
+        for (uint32_t i = 0; i < (h.heals ? BLOCKS : bad / 2); i++) {
+            NO_ERR(block_cursor_next(c, &got));
+            CU_ASSERT_FATAL(got.n == IN_BLOCK);
+            CU_ASSERT(memcmp(got.col[0], &v[i * IN_BLOCK], IN_BLOCK * 8) == 0);
+        }
+        if (!h.heals)
+            IS_ERR(block_cursor_next(c, &got), ERR_CORRUPT, "its checksum is");
+        EQ_U64(h.asked, 1);
+        block_cursor_close(c);
+        block_run_close(r);
+        close(h.fd);
+    }
+}
+
+static void
+file_without_its_end(void)
+{
+    uint64_t v[BLOCKS * IN_BLOCK];
+    struct block_run_opts o = { .schema = { BLOCK_U64, 0 }, .block_bytes = IN_BLOCK * 8 };
+    struct block_run *r = NULL;
+    struct block_cursor *c = NULL;
+    struct block_cols got;
+    int fd = temp_fd();
+
+    for (uint64_t i = 0; i < BLOCKS * IN_BLOCK; i++)
+        v[i] = i << 40;
+    write_run(fd, &o, &(struct block_cols){ .n = BLOCKS * IN_BLOCK, .col = { v } });
+    NO_ERR(block_run_open(fd, "t", NULL, &r));
+    CU_ASSERT(ftruncate(fd, (off_t)block_run_entry(r, 2)->offset + 10) == 0);
+    NO_ERR(block_cursor_open(r, 0, BLOCKS, &c));
+    block_cursor_ahead(c, true);
+    for (int i = 0; i < 2; i++) {
+        NO_ERR(block_cursor_next(c, &got));
+        EQ_U64(got.n, IN_BLOCK);
+    }
+    IS_ERR(block_cursor_next(c, &got), ERR_CORRUPT, "were expected");
+    block_cursor_close(c);
     block_run_close(r);
     close(fd);
 }
@@ -364,6 +461,8 @@ main(int argc, char **argv)
         { "run.record_beyond_the_format_is_refused", record_beyond_the_format_is_refused },
         { "run.partitions_are_found", partitions_are_found },
         { "run.first_keys_are_kept", first_keys_are_kept },
+        { "run.one_of_those_read_together_is_bad", one_of_those_read_together_is_bad },
+        { "run.file_without_its_end", file_without_its_end },
         { "run.packed_blocks", packed_blocks },
         { "run.writer_says_what_it_holds", writer_says_what_it_holds },
         { "run.full_disk_is_an_error", full_disk_is_an_error },

@@ -33,9 +33,11 @@ enum {
 #ifdef TASKD_HOSTILE
     BLOCK_BYTES = 64,           /* default size at which a block is sealed */
     BLOCK_WRITE_BYTES = 256,    /* sealed blocks are written together when they are this many bytes */
+    BLOCK_READ_BYTES = 512,     /* what a cursor reads ahead at most */
 #else
     BLOCK_BYTES = 64 << 10,
     BLOCK_WRITE_BYTES = 256 << 10,
+    BLOCK_READ_BYTES = 264 << 10,
 #endif
     BLOCK_PAD = 64,             /* readable bytes behind every string */
     BLOCK_FIRST_MAX = 64,       /* a first key in the footer is cut to this many bytes */
@@ -158,6 +160,8 @@ size_t block_run_held(const struct block_run *r);
 struct block_cursor;
 MUST_USE struct err *block_cursor_open(struct block_run *r, uint32_t from, uint32_t to,
                                        struct block_cursor **ret);
+/* Lets it read several blocks with one system call (no: from the next one on, one again): faster, for more memory. */
+void block_cursor_ahead(struct block_cursor *c, bool on);
 /* The next block; ret->n is 0 at the end.  Views are valid until the next call. */
 MUST_USE struct err *block_cursor_next(struct block_cursor *c, struct block_cols *ret);
 void block_cursor_close(struct block_cursor *c); /* NULL is allowed */

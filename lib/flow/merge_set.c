@@ -9,6 +9,8 @@
 
 /* A cursor holds up to 4 times the bytes of its block: 8 spilled runs can be merged at once in any budget. */
 enum { SHARES = 32, BLOCK_MIN = BLOCK_BYTES / 64 + 1 };
+/* Reading ahead takes at most this part of what is left. */
+enum { AHEAD_PART = 8 };
 
 struct member {
     struct block_run *run;
@@ -22,7 +24,7 @@ struct merge_set {
     struct merge_set_opts opts;
     struct member member[MERGE_FAN];
     uint32_t n;
-    size_t fixed; /* taken for the merge itself and for the writer of passes */
+    size_t fixed; /* taken for the merge itself, for the writer of passes and for reading ahead */
     uint64_t held; /* by members */
     uint32_t block_bytes; /* of spilled runs: a small budget gets smaller blocks, so that several can be open */
     uint64_t spilled;
@@ -211,10 +213,32 @@ merge_set_add(struct merge_set *s, struct block_run *take_run, int take_fd, uint
     return e;
 }
 
+/* All members read ahead, if the memory for it can be spared: what comes behind the merge needs some, too. */
+static void
+read_ahead(struct merge_set *s)
+{
+    size_t more = 0;
+
+    for (uint32_t i = 0; i < s->n; i++) {
+        size_t before = block_cursor_need(s->member[i].cursor);
+
+        block_cursor_ahead(s->member[i].cursor, true);
+        more += block_cursor_need(s->member[i].cursor) - before;
+    }
+    if (!s->opts.budget)
+        return;
+    if (more <= budget_left(s->opts.budget) / AHEAD_PART && may_hold(s, more))
+        s->fixed += more;
+    else
+        for (uint32_t i = 0; i < s->n; i++)
+            block_cursor_ahead(s->member[i].cursor, false);
+}
+
 struct err *
 merge_set_open(struct merge_set *s, struct merge **ret)
 {
     ASSERT(!s->merge);
+    read_ahead(s);
     TRY(open_from(s, 0, &s->opts.merge, &s->merge));
     *ret = s->merge;
     return NULL;

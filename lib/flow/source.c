@@ -284,6 +284,7 @@ read_run(struct flow_run *r, struct block_run *run, const struct plan_node *n, u
         return err_new(ERR_INPUT, "%s:%u: \"%s\" holds %s, the dataset is of %s", n->file, n->line, r->file_name,
                        plan_schema_name((struct plan_schema){ s.key, s.val }), plan_schema_name(n->out));
     TRY(block_cursor_open(run, 0, block_run_count(run), &c));
+    block_cursor_ahead(c, true);
     while (!(e = of_input(block_cursor_next(c, &cols))) && cols.n)
         if ((e = push_cols(r, &cols, s, first)))
             break;

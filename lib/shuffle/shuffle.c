@@ -229,6 +229,8 @@ read_map(const struct shuffle_opts *o, uint32_t map)
     }
     if (!e)
         e = block_cursor_open(r, 0, block_run_count(r), &c);
+    if (!e)
+        block_cursor_ahead(c, true);
     while (!e && cols.n)
         e = block_cursor_next(c, &cols);
     block_cursor_close(c);
