@@ -10,7 +10,7 @@
  * A driver that runs for a submission may follow one that nobody could stop, as its host was cut off.  So it marks what
  * it makes: the directory of attempts is _temporary.SUBMISSION.TRY, and _SUCCESS holds "SUBMISSION.TRY".  What an
  * earlier try of the same submission has marked is removed, finished or not, and made anew.  The mark is the right to
- * DIR, and a rename of it decides who has that: an earlier driver that comes back finds no mark of its own, so it can
+ * DIR, which has it from the moment it is there, and a rename of it decides who has that: an earlier driver that comes back finds no mark of its own, so it can
  * neither put a part nor say success (both are renames out of the mark) nor remove anything.
  */
 #include <dirent.h>
@@ -127,11 +127,27 @@ earlier_mark(struct driver *d, const char *dir)
     return mark;
 }
 
+/* What earlier tries were making, or removing, when they were killed. */
+static struct err *
+remove_away(struct driver *d, const struct output *o)
+{
+    struct err *e = NULL;
+
+    for (uint32_t try = 0; !e && try < d->o.try; try++) {
+        char *away = file_marked_away(o->dir, arena_printf(&d->a, MARK "%s.%u", d->o.submission, try));
+
+        e = file_remove_tree(away);
+        free(away);
+    }
+    return e;
+}
+
 static struct err *
 remove_earlier(struct driver *d, const struct plan_action *a, const struct output *o)
 {
     const char *mark = earlier_mark(d, o->dir);
 
+    TRY_OR(remove_away(d, o), "%s:%u: output \"%s\"", a->file, a->line, a->path);
     if (!mark)
         return NULL;
     d->o.say(d->o.arg, TD_INFO, a->file, a->line,
@@ -154,20 +170,52 @@ exists(const struct plan_action *a)
 }
 
 static struct err *
+not_made(const struct plan_action *a, const char *path)
+{
+    return err_errno(errno, "%s:%u: making \"%s\" for output \"%s\"", a->file, a->line, path, a->path);
+}
+
+/* DIR appears with its mark in it: whoever is killed here leaves nothing of which nobody knows whose it is. */
+static struct err *
+make_marked(const struct plan_action *a, struct output *o, const char *new)
+{
+    char *mark = NULL;
+
+    if (asprintf(&mark, "%s/%s", new, o->mark) < 0)
+        abort();
+    struct err *e = mkdir(new, 0777) < 0 ? not_made(a, new) : mkdir(mark, 0777) < 0 ? not_made(a, mark) : NULL;
+    free(mark);
+    if (e)
+        return e;
+    if (rename(new, o->dir) < 0) /* takes the place of an empty directory, of nothing else */
+        return errno == EEXIST || errno == ENOTEMPTY || errno == ENOTDIR ? exists(a) : not_made(a, o->dir);
+    o->made = true;
+    return NULL;
+}
+
+static struct err *
+make_bare(const struct plan_action *a, struct output *o)
+{
+    if (mkdir(o->dir, 0777) < 0)
+        return not_made(a, o->dir);
+    o->made = true;
+    return mkdir(o->tmp, 0777) < 0 ? not_made(a, o->tmp) : NULL;
+}
+
+static struct err *
 make(struct driver *d, const struct plan_action *a, struct output *o)
 {
     TRY(zygote_register(d->zygote, o->dir, o->mark)); /* first: no kill leaves what is in it */
-    if (mkdir(o->dir, 0777) < 0) {
-        struct err *e = err_errno(errno, "%s:%u: making output directory \"%s\"", a->file, a->line, a->path);
+    char *new = o->mark ? file_marked_away(o->dir, o->mark) : NULL;
+    struct err *e = o->mark ? make_marked(a, o, new) : make_bare(a, o);
 
+    if (e && new)
+        err_free(file_remove_tree(new));
+    free(new);
+    if (e && o->made)
+        err_free(driver__output_end(d, o, false));
+    else if (e)
         err_free(zygote_unregister(d->zygote, o->dir));
-        return e;
-    }
-    o->made = true;
-    if (mkdir(o->tmp, 0777) == 0)
-        return NULL;
-    struct err *e = err_errno(errno, "making \"%s\"", o->tmp);
-    err_free(driver__output_end(d, o, false));
     return e;
 }
 

@@ -166,14 +166,22 @@ claim_and_remove(int dir, const char *path, const char *mark, const char *gone)
     return file_remove_tree(gone);
 }
 
+char *
+file_marked_away(const char *path, const char *mark)
+{
+    char *away = NULL;
+
+    if (asprintf(&away, "%s.%s~", path, mark) < 0)
+        abort();
+    return away;
+}
+
 struct err *
 file_remove_marked(const char *path, const char *mark)
 {
-    char *gone = NULL;
+    char *gone = file_marked_away(path, mark);
     struct err *e;
 
-    if (asprintf(&gone, "%s.%s~", path, mark) < 0)
-        abort();
     int dir = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (dir >= 0)
         e = claim_and_remove(dir, path, mark, gone);
