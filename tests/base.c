@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/spread.h"
 #include "base/hash.h"
 #include "base/quote.h"
 #include "base/scan.h"
@@ -192,6 +193,66 @@ file_tree_is_made_and_removed(void)
 }
 
 static void
+spread_files_are_found(void)
+{
+    char dir[] = "/tmp/taskd-test-XXXXXX", a[40], b[40], path[100];
+    const char *const to[] = { a, b };
+    struct buf at = { 0 };
+
+    CU_ASSERT_FATAL(mkdtemp(dir) != NULL);
+    snprintf(a, sizeof a, "%s/a", dir);
+    snprintf(b, sizeof b, "%s/b", dir);
+    NO_ERR(file_mkdirs(a, 0700));
+    NO_ERR(file_mkdirs(b, 0700));
+    EQ_U64(spread_count(dir), 0);
+    EQ_U64(spread_roomiest(dir, 0), 0);
+    NO_ERR(spread_over(dir, to, 2));
+    NO_ERR(spread_over(dir, to, 2));
+    EQ_U64(spread_count(dir), 2);
+    for (unsigned nth = 0; nth <= 2; nth++) {
+        at.n = 0;
+        spread_path(dir, nth, &at);
+        EQ_STR(at.p, nth == 0 ? dir : nth == 1 ? a : b);
+        snprintf(path, sizeof path, "%s/f", at.p);
+        close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+        int fd = spread_open(dir, "f");
+        CU_ASSERT(fd >= 0);
+        close(fd);
+        spread_unlink(dir, 2, "f");
+        spread_unlink(dir, 2, "f");
+        CU_ASSERT(spread_open(dir, "f") == -1 && errno == ENOENT);
+    }
+    NO_ERR(spread_over(dir, to + 1, 1));
+    EQ_U64(spread_count(dir), 1);
+    at.n = 0;
+    spread_path(dir, 1, &at);
+    EQ_STR(at.p, b);
+    snprintf(path, sizeof path, "%s/l", b);
+    CU_ASSERT(symlink("/etc/passwd", path) == 0);
+    CU_ASSERT(spread_open(dir, "l") == -1 && errno == ELOOP);
+    NO_ERR(spread_over(dir, NULL, 0));
+    EQ_U64(spread_count(dir), 0);
+    NO_ERR(file_remove_tree(dir));
+    buf_fini(&at);
+}
+
+/* /proc and what is not there have no room at all. */
+static void
+spread_where_most_room_is(void)
+{
+    char dir[] = "/tmp/taskd-test-XXXXXX", none[40];
+
+    CU_ASSERT_FATAL(mkdtemp(dir) != NULL);
+    NO_ERR(spread_over(dir, (const char *const[]){ "/proc", "/nowhere" }, 2));
+    EQ_U64(spread_roomiest(dir, 2), 0);
+    snprintf(none, sizeof none, "%s/none", dir); /* FOLDER itself may be the one that is gone */
+    NO_ERR(file_mkdirs(none, 0700));
+    NO_ERR(spread_over(none, (const char *const[]){ "/proc", "/tmp" }, 2));
+    EQ_U64(spread_roomiest(none, 0), 0);
+    NO_ERR(file_remove_tree(dir));
+}
+
+static void
 exists(const char *dir, const char *names)
 {
     char path[256], list[200], *at = list;
@@ -326,6 +387,8 @@ static const struct unit_test tests[] = {
     { "scan.finds_each_place", scan_finds_each_place },
     { "file.tree_is_made_and_removed", file_tree_is_made_and_removed },
     { "file.marked_tree_is_removed", file_marked_tree_is_removed },
+    { "spread.files_are_found", spread_files_are_found },
+    { "spread.where_most_room_is", spread_where_most_room_is },
     { "clock.formats", clock_formats },
     { "usage.counts", usage_counts },
     UNIT_END,

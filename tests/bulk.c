@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/file.h"
+#include "base/spread.h"
 #include "net/tls.h"
 
 static void
@@ -131,6 +133,44 @@ elsewhere(void)
     CU_ASSERT(pread(g.fd, s, 8, 0) == 8 && s[0] == 0 && s[1] == 0);
     rig_check(&g, 2, 500, 6, 1);
     got_fini(&g);
+    rig_fini(&r);
+}
+
+/* A folder that is spread over others: a file is found in each, by its name alone. */
+static void
+spread(void)
+{
+    struct rig r;
+    struct got g = { 0 };
+    char far[120], gone[120];
+
+    rig_init(&r, NULL, NULL);
+    snprintf(far, sizeof far, "%s.far", r.dir);
+    snprintf(gone, sizeof gone, "%s.gone", r.dir);
+    NO_ERR(file_mkdirs(far, 0700));
+    rig_file(&r, "near", 1000, 1);
+    rig_file(&r, "away", 2000, 2);
+    char from[200], to[200];
+    snprintf(from, sizeof from, "%s/away", r.dir);
+    snprintf(to, sizeof to, "%s/away", far);
+    CU_ASSERT(rename(from, to) == 0);
+    rig_get(&r, "away", 0, 2000, &g);
+    IS_ERR(g.e, ERR_LOST, "");
+    g.e = NULL;
+    got_fini(&g);
+    NO_ERR(spread_over(r.dir, (const char *const[]){ gone, far }, 2)); /* a disk that is not there */
+    NO_ERR(bulk_server_add(r.s, "app", r.dir, r.secret));
+    rig_get(&r, "away", 0, 2000, &g);
+    rig_check(&g, 0, 0, 2000, 2);
+    got_fini(&g);
+    rig_get(&r, "near", 0, 1000, &g);
+    rig_check(&g, 0, 0, 1000, 1);
+    got_fini(&g);
+    rig_get(&r, "more-2/away", 0, 2000, &g);
+    IS_ERR(g.e, ERR_DENIED, "");
+    g.e = NULL;
+    got_fini(&g);
+    NO_ERR(file_remove_tree(far));
     rig_fini(&r);
 }
 
@@ -542,6 +582,7 @@ static const struct unit_test tests[] = {
     { "bulk.ranges", ranges },
     { "bulk.empty_file", empty_file },
     { "bulk.elsewhere", elsewhere },
+    { "bulk.spread", spread },
     { "bulk.many", many },
     { "bulk.limits", limits },
     { "bulk.many_connections", many_connections },

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/exe.h"
+#include "base/spread.h"
 #include "common/args.h"
 #include "common/host.h"
 #include "common/identity.h"
@@ -24,6 +25,7 @@ struct app {
     struct conf *conf;
     struct identity identity;
     struct worker_opts o;
+    const char *local_dirs;
     struct loop *loop;
     struct rpc *rpc;
     struct worker *worker;
@@ -44,6 +46,8 @@ parse(struct app *x, struct args *args, int argc, char **argv)
           .help = "memory to offer, as 8g (all but 1 GiB)" },
         { .name = "dir", .value = "DIR", .letter = 'd', .text = &x->o.dir,
           .help = "work folder, for this worker alone (/var/lib/taskd/worker, or\n~/.local/state/taskd/worker)" },
+        { .name = "local-dirs", .value = "DIR,...", .text = &x->local_dirs,
+          .help = "further folders for shuffle files and spills, on other disks:\na file goes where most room is" },
         { .name = "port", .value = "PORT", .letter = 'p', .number = &port, .most = 65535,
           .help = "of the shuffle service (any)" },
         { 0 },
@@ -75,6 +79,38 @@ default_host(struct app *x)
 }
 
 static struct err *
+make_absolute(struct app *x, const char **path)
+{
+    if (**path == '/')
+        return NULL;
+    char *here = realpath(".", NULL);
+    if (!here)
+        return err_errno(errno, "finding the working folder");
+    *path = arena_printf(&x->a, "%s/%s", here, *path);
+    free(here);
+    return NULL;
+}
+
+static struct err *
+local_dirs(struct app *x)
+{
+    const char **dirs = ARENA_ARRAY(&x->a, const char *, SPREAD_MAX);
+    size_t n;
+
+    for (const char *s = x->local_dirs ? x->local_dirs : ""; *s; s += n + (s[n] == ',')) {
+        n = strcspn(s, ",");
+        if (!n)
+            continue;
+        if (x->o.n_local == SPREAD_MAX)
+            return err_new(ERR_USAGE, "--local-dirs names more than %d folders", SPREAD_MAX);
+        dirs[x->o.n_local] = arena_memdup(&x->a, s, n);
+        TRY(make_absolute(x, &dirs[x->o.n_local++]));
+    }
+    x->o.local = dirs;
+    return NULL;
+}
+
+static struct err *
 fill_in(struct app *x, const struct args *args, char **envp)
 {
     struct sysinfo si;
@@ -96,14 +132,8 @@ fill_in(struct app *x, const struct args *args, char **envp)
         x->o.host = default_host(x);
     if (!x->o.dir)
         x->o.dir = args_state_dir(args, &x->a);
-    if (*x->o.dir != '/') {
-        char *here = realpath(".", NULL);
-
-        if (!here)
-            return err_errno(errno, "finding the working folder");
-        x->o.dir = arena_printf(&x->a, "%s/%s", here, x->o.dir);
-        free(here);
-    }
+    TRY(make_absolute(x, &x->o.dir));
+    TRY(local_dirs(x));
     TRY(exe_libexec(&x->a, "taskd-executor", &x->o.executor));
     TRY(exe_libexec(&x->a, "taskd-driver", &x->o.driver));
     return exe_libexec(&x->a, "taskd-unpack", &x->o.unpack);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/spread.h"
 #include "driver/driver_priv.h"
 
 void
@@ -118,11 +119,19 @@ static struct err *
 name_scratch(const struct driver *d, struct err *e)
 {
     char *text = err_text(e);
+    bool full = e->code == ERR_LIMIT && d->o.scratch[0] && strstr(text, strerror(ENOSPC)), ours = strstr(text, "spill file");
+    struct buf all = { 0 }, path = { 0 };
 
-    if (e->code == ERR_LIMIT && d->o.scratch[0] && strstr(text, strerror(ENOSPC)) &&
-        (strstr(text, "spill file") || strstr(text, d->o.scratch)))
-        err_hint(e, "Shuffle and spill files are in \"%s\"; --conf taskd.local.dir=DIR takes them elsewhere.",
-                 d->o.scratch);
+    for (unsigned i = 0, n = full ? 1 + spread_count(d->o.scratch) : 0; i < n; i++) {
+        path.n = 0;
+        spread_path(d->o.scratch, i, &path);
+        ours = ours || strstr(text, path.p);
+        buf_printf(&all, "%s\"%s\"", i ? ", " : "", path.p);
+    }
+    if (full && ours)
+        err_hint(e, "Shuffle and spill files are in %s; --conf taskd.local.dir=DIR takes them elsewhere.", all.p);
+    buf_fini(&path);
+    buf_fini(&all);
     free(text);
     return e;
 }

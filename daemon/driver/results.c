@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/spread.h"
 #include "block/block.h"
 #include "driver/driver_priv.h"
 #include "executor/names.h"
@@ -144,7 +145,7 @@ driver__open_result(struct driver *d, uint32_t frame, uint32_t index)
     size_t dir = path.n;
     names_output(&path, s->id, p, (uint32_t)s->attempt[p]);
     if (here)
-        fd = open(path.p, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        fd = spread_open(n->dir, path.p + dir);
     if (fd < 0 && served) { /* the same name of a host need not mean the same files */
         fetch(d, frame, index, n, path.p + dir);
     } else {

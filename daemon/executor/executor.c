@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/spread.h"
 #include "executor/crash_report.h"
 #include "executor/executor_priv.h"
 
@@ -409,6 +410,7 @@ executor_attach(struct loop *l, struct zygote *z, const struct executor_opts *o,
     x->loop = l;
     x->zygote = z;
     x->o = *o;
+    x->more = spread_count(o->dir);
     x->link = link;
     x->slot = calloc(o->slots, sizeof *x->slot);
     if (!x->slot)

@@ -52,6 +52,7 @@ struct executor {
     struct loop *loop;
     struct zygote *zygote;
     struct executor_opts o;
+    unsigned more;           /* folders beside o.dir: base/spread.h */
     struct link *link;
     bool welcome, ended;
     uint64_t app;

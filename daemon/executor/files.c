@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/spread.h"
 #include "executor/executor_priv.h"
 #include "executor/names.h"
 
@@ -17,7 +18,23 @@ struct reply {
     int n;
 };
 
-/* Where an attempt writes. */
+void
+executor__remove(struct executor *x, uint32_t stage, uint32_t partition, uint32_t attempt)
+{
+    const struct executor__stage *s = executor__stage_of(x, stage);
+    struct buf path = { 0 };
+
+    if (s && s->tmp) {
+        names_part(&path, s->tmp, s->suffix, stage, partition, attempt);
+        unlink(path.p); /* it may never have been made */
+    } else {
+        names_output(&path, stage, partition, attempt);
+        spread_unlink(x->o.dir, x->more, path.p);
+    }
+    buf_fini(&path);
+}
+
+/* Where an attempt is going to write. */
 static void
 output_path(const struct executor *x, uint32_t stage, uint32_t partition, uint32_t attempt, struct buf *out)
 {
@@ -25,20 +42,11 @@ output_path(const struct executor *x, uint32_t stage, uint32_t partition, uint32
 
     if (s && s->tmp) {
         names_part(out, s->tmp, s->suffix, stage, partition, attempt);
-    } else {
-        buf_printf(out, "%s/", x->o.dir);
-        names_output(out, stage, partition, attempt);
+        return;
     }
-}
-
-void
-executor__remove(struct executor *x, uint32_t stage, uint32_t partition, uint32_t attempt)
-{
-    struct buf path = { 0 };
-
-    output_path(x, stage, partition, attempt, &path);
-    unlink(path.p); /* it may never have been made */
-    buf_fini(&path);
+    spread_path(x->o.dir, spread_roomiest(x->o.dir, x->more), out);
+    buf_printf(out, "/");
+    names_output(out, stage, partition, attempt);
 }
 
 static void
@@ -79,6 +87,8 @@ open_output(struct executor *x, const struct wire_open *o, struct reply *r)
     struct buf path = { 0 };
     struct err *e = NULL;
 
+    if (x->more) /* did it ask before, it may lie elsewhere */
+        executor__remove(x, o->stage, o->partition, o->attempt);
     output_path(x, o->stage, o->partition, o->attempt, &path);
     int fd = open(path.p, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
     if (fd < 0)
@@ -89,15 +99,15 @@ open_output(struct executor *x, const struct wire_open *o, struct reply *r)
     return e;
 }
 
-struct err *
-executor__unnamed_file(const struct executor *x, int *ret)
+static struct err *
+unnamed_in(const char *folder, int *ret)
 {
-    int fd = open(x->o.scratch, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+    int fd = open(folder, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
 
     if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR)) { /* a file system without unnamed files */
         char *path = NULL;
 
-        if (asprintf(&path, "%s/spill-XXXXXX", x->o.scratch) < 0)
+        if (asprintf(&path, "%s/spill-XXXXXX", folder) < 0)
             abort();
         fd = mkostemp(path, O_CLOEXEC);
         if (fd >= 0)
@@ -105,9 +115,23 @@ executor__unnamed_file(const struct executor *x, int *ret)
         free(path);
     }
     if (fd < 0)
-        return err_errno(errno, "making a spill file in \"%s\"", x->o.scratch);
+        return err_errno(errno, "making a spill file in \"%s\"", folder);
     *ret = fd;
     return NULL;
+}
+
+struct err *
+executor__unnamed_file(const struct executor *x, int *ret)
+{
+    unsigned nth = spread_roomiest(x->o.dir, x->more);
+    struct buf path = { 0 };
+
+    if (!nth) /* of one disk with dir */
+        return unnamed_in(x->o.scratch, ret);
+    spread_path(x->o.dir, nth, &path);
+    struct err *e = unnamed_in(path.p, ret);
+    buf_fini(&path);
+    return e;
 }
 
 static struct err *

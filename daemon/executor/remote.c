@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/spread.h"
 #include "block/block.h"
 #include "executor/executor_priv.h"
 #include "executor/names.h"
@@ -298,9 +299,10 @@ find(struct executor *x, struct part *p, uint32_t stage)
     bool here = strcmp(n->host, x->o.host) == 0, served = x->o.fetch.get && n->bulk[0];
     int why = 0;
     buf_printf(&path, "%s/", here ? n->dir : n->bulk);
+    size_t name = path.n;
     names_output(&path, stage, p->map, p->attempt);
     p->name = path.p; /* taken */
-    if (here && (p->fd = open(p->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)) >= 0)
+    if (here && (p->fd = spread_open(n->dir, p->name + name)) >= 0)
         return NULL;
     why = errno;
     p->copy = served; /* the same name of a host need not mean the same files */

@@ -308,7 +308,10 @@ start_local(struct submit *s)
     TRY(file_mkdirs(dir, 0700));
     TRY(conf_set(s->o.conf, CONF_FLAG, "taskd.authenticate.secretFile", arena_printf(&s->a, "%s/token", dir), "--master"));
     TRY(identity_make(s->o.conf, &s->a, &c->identity));
-    return local_cluster_start(&s->a, dir, c->identity.token_file, c->identity.tls, &s->o.master, &c->local);
+    const char *local_dirs = "";
+    for (unsigned i = 1; i < s->n_own; i++)
+        local_dirs = arena_printf(&s->a, "%s%s%s", local_dirs, i > 1 ? "," : "", s->own[i]);
+    return local_cluster_start(&s->a, dir, local_dirs, c->identity.token_file, c->identity.tls, &s->o.master, &c->local);
 }
 
 static struct err *

@@ -129,13 +129,14 @@ start_master(struct arena *a, const char *dir, char *secret, const struct tls_fi
 }
 
 static struct err *
-start_worker(struct arena *a, const char *dir, unsigned i, char *secret, const struct tls_files *tls,
-             const struct submit_master *m, pid_t *ret_pid)
+start_worker(struct arena *a, const char *dir, const char *local_dirs, unsigned i, char *secret,
+             const struct tls_files *tls, const struct submit_master *m, pid_t *ret_pid)
 {
     char *argv[ARGS_MAX] = { "taskd worker", (char *)m->url, "--host", "127.0.0.1", "--dir",
                              arena_printf(a, "%s/worker-%u", dir, i), "--cores", arena_printf(a, "%u", m->cores), "--memory",
-                             arena_printf(a, "%lluk", (unsigned long long)m->memory >> 10), "--conf", secret };
-    int n = 12;
+                             arena_printf(a, "%lluk", (unsigned long long)m->memory >> 10), "--local-dirs", (char *)local_dirs,
+                             "--conf", secret };
+    int n = 14;
 
     add_tls(argv, &n, tls);
     return spawn(a, "taskd-worker", argv, -1, arena_printf(a, "%s/worker-%u.log", dir, i), ret_pid);
@@ -175,8 +176,8 @@ local_cluster_stop(struct local_cluster *c)
 }
 
 struct err *
-local_cluster_start(struct arena *a, const char *dir, const char *token_file, const struct tls_files *tls,
-                    struct submit_master *m, struct local_cluster **ret)
+local_cluster_start(struct arena *a, const char *dir, const char *local_dirs, const char *token_file,
+                    const struct tls_files *tls, struct submit_master *m, struct local_cluster **ret)
 {
     struct local_cluster *c = calloc(1, sizeof *c + sizeof *c->pids * (m->workers + 1));
     char *secret = arena_printf(a, "taskd.authenticate.secretFile=%s", token_file);
@@ -188,7 +189,7 @@ local_cluster_start(struct arena *a, const char *dir, const char *token_file, co
     e = start_master(a, dir, secret, tls, &c->pids[0], &m->url);
     c->n = c->pids[0] > 0;
     for (unsigned i = 1; !e && i <= m->workers; i++) {
-        e = start_worker(a, dir, i, secret, tls, m, &c->pids[i]);
+        e = start_worker(a, dir, local_dirs, i, secret, tls, m, &c->pids[i]);
         c->n += !e;
     }
     if (!e)

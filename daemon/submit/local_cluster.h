@@ -12,10 +12,11 @@
 #include "submit/options.h"
 
 struct local_cluster;
-/* Returns when the master listens; workers register meanwhile.  dir exists and is for this alone; token_file: of the
- * cluster, exists.  m gets addresses and url. */
-struct err *local_cluster_start(struct arena *a, const char *dir, const char *token_file, const struct tls_files *tls,
-                                struct submit_master *m, struct local_cluster **ret) MUST_USE;
+/* Returns when the master listens; workers register meanwhile.  dir exists and is for this alone; local_dirs: further
+ * folders of its workers, "" none; token_file: of the cluster, exists.  m gets addresses and url. */
+struct err *local_cluster_start(struct arena *a, const char *dir, const char *local_dirs, const char *token_file,
+                                const struct tls_files *tls, struct submit_master *m,
+                                struct local_cluster **ret) MUST_USE;
 /* Ends all of it and waits, 3 s at most before it is killed.  NULL is allowed. */
 void local_cluster_stop(struct local_cluster *c);
 #endif

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/exe.h"
 #include "base/file.h"
+#include "base/spread.h"
 #include "submit/submit_priv.h"
 
 /* What a runner may hold besides records: code, stacks, buffers, the author's own allocations. */
@@ -97,33 +98,63 @@ on_signal(void *arg, int signo)
 
 /* ---- scratch */
 
-/* A folder of our own in taskd.local.dir: the zygote is told its name first, so that no kill leaves it behind. */
+/* A folder of our own in dir: the zygote is told its name first, so that no kill leaves it behind. */
+static struct err *
+own_folder(struct submit *s, const char *dir)
+{
+    char *cwd = NULL;
+
+    if (dir[0] != '/' && !(cwd = getcwd(NULL, 0)))
+        return err_errno(errno, "finding the current directory");
+    char *path = arena_printf(&s->a, "%s%s%s/taskd-%u-%d-%llx", cwd ? cwd : "", cwd ? "/" : "", dir, (unsigned)getuid(),
+                              (int)getpid(), (unsigned long long)clock_wall_ns());
+    free(cwd);
+    TRY(zygote_register(s->zygote, path, NULL));
+    if (mkdir(path, 0700) == 0) {
+        s->own[s->n_own++] = path;
+        return NULL;
+    }
+    struct err *e = err_hint(err_errno(errno, "making scratch directory \"%s\"", path),
+                             "Name another place with --conf taskd.local.dir=DIR.");
+    err_free(zygote_unregister(s->zygote, path));
+    return e;
+}
+
+/* In each folder that taskd.local.dir names; the first is scratch, the others are for executors of this host. */
 static struct err *
 scratch_make(struct submit *s)
 {
-    const char *dir = conf_str(s->o.conf, CONF_LOCAL_DIR);
-    char *cwd = NULL;
+    const char *dirs = conf_str(s->o.conf, CONF_LOCAL_DIR), *tmp = getenv("TMPDIR");
 
     if (s->scratch) /* a worker's, who removes it, too */
         return NULL;
+    if (!dirs[0])
+        TRY(own_folder(s, tmp && tmp[0] ? tmp : "/tmp"));
+    bool all = s->o.master.kind != SUBMIT_STANDALONE;
+    for (size_t n; dirs[0] && (all || !s->n_own); dirs += n + (dirs[n] == ',')) {
+        n = strcspn(dirs, ",");
+        if (s->n_own > SPREAD_MAX)
+            return err_new(ERR_CONFIG, "taskd.local.dir names more than %d folders", SPREAD_MAX + 1);
+        if (n)
+            TRY(own_folder(s, arena_memdup(&s->a, dirs, n)));
+    }
+    if (!s->n_own)
+        return err_new(ERR_CONFIG, "taskd.local.dir \"%s\" names no folder", conf_str(s->o.conf, CONF_LOCAL_DIR));
+    s->scratch = s->own[0];
+    return NULL;
+}
 
-    if (!dir[0])
-        dir = getenv("TMPDIR") && getenv("TMPDIR")[0] ? getenv("TMPDIR") : "/tmp";
-    if (dir[0] != '/' && !(cwd = getcwd(NULL, 0)))
-        return err_errno(errno, "finding the current directory");
-    s->scratch = arena_printf(&s->a, "%s%s%s/taskd-%u-%d-%llx", cwd ? cwd : "", cwd ? "/" : "", dir, (unsigned)getuid(),
-                              (int)getpid(), (unsigned long long)clock_wall_ns());
-    free(cwd);
-    s->scratch_ours = true;
-    TRY(zygote_register(s->zygote, s->scratch, NULL));
-    if (mkdir(s->scratch, 0700) == 0)
-        return NULL;
-    struct err *e = err_hint(err_errno(errno, "making scratch directory \"%s\"", s->scratch),
-                             "Name another place with --conf taskd.local.dir=DIR.");
-    err_free(zygote_unregister(s->zygote, s->scratch));
-    s->scratch = NULL;
-    s->scratch_ours = false;
-    return e;
+static void
+scratch_remove(struct submit *s)
+{
+    while (s->n_own) {
+        const char *path = s->own[--s->n_own];
+        struct err *e = file_remove_tree(path);
+
+        if (!e)
+            e = zygote_unregister(s->zygote, path);
+        err_free(e); /* what is still there is the zygote's to remove */
+    }
 }
 
 void
@@ -242,13 +273,7 @@ stop(struct submit *s)
 {
     submit__progress_stop(s);
     s->how->stop(s);
-    if (s->scratch_ours) {
-        struct err *e = file_remove_tree(s->scratch);
-
-        if (!e)
-            e = zygote_unregister(s->zygote, s->scratch);
-        err_free(e); /* what is still there is the zygote's to remove */
-    }
+    scratch_remove(s);
     zygote_stop(s->zygote);
     submit__events_close(s);
     loop_free(s->loop);

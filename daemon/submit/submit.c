@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/spread.h"
 #include "executor/executor.h"
 #include "submit/handover.h"
 #include "submit/submit_priv.h"
@@ -44,6 +45,8 @@ start(struct submit *s)
     memcpy(o.secret, s->secret, sizeof o.secret);
     memcpy(x.secret, s->secret, sizeof x.secret);
     s->app_id = arena_printf(&s->a, "local-%llu-%d", (unsigned long long)(clock_wall_ns() / 1000000u), (int)getpid());
+    if (s->n_own > 1)
+        TRY(spread_over(s->scratch, (const char *const *)s->own + 1, s->n_own - 1));
     TRY(submit__driver(s, &o));
     submit__events_begin(s, o.host, s->o.slots);
     TRY(driver_run(s->driver, s->app_id, s->o.slots));

@@ -2,6 +2,7 @@
 #ifndef SUBMIT_PRIV_H
 #define SUBMIT_PRIV_H
 #include "base/arena.h"
+#include "base/spread.h"
 #include "driver/driver.h"
 #include "flow/module.h"
 #include "net/loop.h"
@@ -27,7 +28,8 @@ struct submit {
     struct zygote *zygote;
     const char *symbolise;          /* or NULL */
     char *scratch;
-    bool scratch_ours;              /* to be removed */
+    char *own[SPREAD_MAX + 1];      /* folders to be removed: scratch, if it is ours, and more for what fills it */
+    unsigned n_own;
     const char *files;              /* folder of what goes along, "" nothing does */
     const char **libs;              /* names there, to be loaded first */
     uint32_t n_libs;

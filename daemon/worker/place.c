@@ -61,12 +61,40 @@ make(const struct place *p, const char *name)
     return mkdir(path, 0700) < 0 && errno != EEXIST ? err_errno(errno, "making the folder \"%s\"", path) : NULL;
 }
 
+/* blocks/ lies in the local folders, too, of which one may be full: once, as what is there is found by the order. */
 static struct err *
-make_folders(const struct place *p)
+spread_blocks(struct place *p)
+{
+    struct worker *w = p->w;
+    const char *to[SPREAD_MAX];
+    struct arena a = { 0 };
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < w->n_local; i++) {
+        const char *path = arena_printf(&a, "%s/%s", w->local[i], p->id);
+        struct err *e = mkdir(path, 0700) < 0 && errno != EEXIST ? err_errno(errno, "making \"%s\"", path) : NULL;
+
+        if (e)
+            worker__log(w, EVENT_LEVEL_WARN, p->id, e, "a local folder is not used");
+        else
+            to[n++] = path;
+        err_free(e);
+    }
+    struct err *e = spread_over(arena_printf(&a, "%s/blocks", p->dir), to, n);
+    p->spread = !e;
+    arena_fini(&a);
+    return e;
+}
+
+static struct err *
+make_folders(struct place *p)
 {
     TRY(make(p, ""));
     TRY(make(p, "/files"));
-    return p->driver ? NULL : make(p, "/blocks");
+    if (p->driver)
+        return NULL;
+    TRY(make(p, "/blocks"));
+    return p->spread ? NULL : spread_blocks(p);
 }
 
 struct err *
@@ -156,7 +184,15 @@ static void
 remove_now(struct place *p)
 {
     worker__log(p->w, EVENT_LEVEL_INFO, p->id, NULL, "its folder is removed");
-    worker__remove(p->w, p->dir);
+    struct worker *w = p->w;
+
+    worker__remove(w, p->dir);
+    for (unsigned i = 0; i < w->n_local; i++) {
+        char path[PATH_BYTES];
+
+        snprintf(path, sizeof path, "%s/%s", w->local[i], p->id);
+        worker__remove_in(w, w->local[i], path);
+    }
     place__free(p);
 }
 

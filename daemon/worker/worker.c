@@ -83,11 +83,11 @@ removed(void *arg)
 }
 
 void
-worker__remove(struct worker *w, const char *path)
+worker__remove_in(struct worker *w, const char *root, const char *path)
 {
     struct removal *r = calloc(1, sizeof *r);
 
-    if (!r || asprintf(&r->path, "%s/.gone-%d-%u", w->o.dir, (int)getpid(), w->gone++) < 0)
+    if (!r || asprintf(&r->path, "%s/.gone-%d-%u", root, (int)getpid(), w->gone++) < 0)
         abort();
     if (rename(path, r->path) < 0) {
         if (errno != ENOENT)
@@ -102,21 +102,35 @@ worker__remove(struct worker *w, const char *path)
     r->hand = hand_start(w->loop, remove_it, removed, r);
 }
 
+void
+worker__remove(struct worker *w, const char *path)
+{
+    worker__remove_in(w, w->o.dir, path);
+}
+
 /* ---- the folder */
+
+static struct err *
+own_folder(const char *path)
+{
+    struct stat st;
+
+    TRY(file_mkdirs(path, 0700));
+    if (stat(path, &st) < 0)
+        return err_errno(errno, "looking at \"%s\"", path);
+    if (st.st_uid != geteuid() || (st.st_mode & 022))
+        return err_hint(err_new(ERR_DENIED, "the work folder \"%s\" belongs to somebody else or may be written by others",
+                                path),
+                        "Give the worker a folder of its own with --dir.");
+    return NULL;
+}
 
 static struct err *
 lock_folder(struct worker *w)
 {
     const char *path = arena_printf(&w->a, "%s/lock", w->o.dir);
-    struct stat st;
 
-    TRY(file_mkdirs(w->o.dir, 0700));
-    if (stat(w->o.dir, &st) < 0)
-        return err_errno(errno, "looking at \"%s\"", w->o.dir);
-    if (st.st_uid != geteuid() || (st.st_mode & 022))
-        return err_hint(err_new(ERR_DENIED, "the work folder \"%s\" belongs to somebody else or may be written by others",
-                                w->o.dir),
-                        "Give the worker a folder of its own with --dir.");
+    TRY(own_folder(w->o.dir));
     w->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (w->lock < 0)
         return err_errno(errno, "opening \"%s\"", path);
@@ -190,6 +204,45 @@ remove_gone(struct worker *w)
         closedir(d);
 }
 
+/* A folder of ours in each local one.  The name of DIR's worker keeps two workers apart there. */
+static void
+open_local(struct worker *w)
+{
+    for (unsigned i = 0; i < w->o.n_local; i++) {
+        const char *path = arena_printf(&w->a, "%s/%s", w->o.local[i], w->id);
+        struct err *e = own_folder(path);
+
+        if (!e)
+            w->local[w->n_local++] = path;
+        else
+            worker__log(w, EVENT_LEVEL_WARN, NULL, e, "the local folder \"%s\" is not used", w->o.local[i]);
+        err_free(e);
+    }
+}
+
+/* What is in the local folders of places that are not here any more. */
+static void
+tidy_local(struct worker *w)
+{
+    const char *going = arena_printf(&w->a, ".gone-%d-", (int)getpid());
+
+    for (unsigned i = 0; i < w->n_local; i++) {
+        DIR *d = opendir(w->local[i]);
+        struct dirent *x;
+
+        while (d && (x = readdir(d)))
+            if (strcmp(x->d_name, ".") && strcmp(x->d_name, "..") && strncmp(x->d_name, going, strlen(going)) &&
+                !place__find(w, x->d_name)) {
+                char path[PATH_BYTES];
+
+                snprintf(path, sizeof path, "%s/%s", w->local[i], x->d_name);
+                worker__remove_in(w, w->local[i], path);
+            }
+        if (d)
+            closedir(d);
+    }
+}
+
 static void
 on_tidy(void *arg)
 {
@@ -224,6 +277,10 @@ keep_opts(struct worker *w, const struct worker_opts *o)
 {
     w->o = *o;
     w->o.dir = keep(w, o->dir);
+    const char **local = ARENA_ARRAY(&w->a, const char *, o->n_local);
+    for (unsigned i = 0; i < o->n_local; i++)
+        local[i] = keep(w, o->local[i]);
+    w->o.local = local;
     w->o.host = keep(w, o->host);
     w->o.master = keep(w, o->master);
     w->o.executor = keep_path(w, o->executor);
@@ -258,11 +315,13 @@ set_up(struct worker *w)
     TRY(lock_folder(w));
     TRY(read_id(w));
     remove_gone(w);
+    open_local(w);
     blobs.dir = arena_printf(&w->a, "%s/blobs", w->o.dir);
     TRY(file_mkdirs(blobs.dir, 0700));
     TRY(blobs_new(w->loop, &blobs, &w->blobs));
     TRY(serve(w));
     TRY(place__find_old(w));
+    tidy_local(w);
     place__forget_old(w);
     loop_timer_start(w->loop, &w->tidy, loop_now(w->loop) + TIDY_NS, on_tidy, w);
     uplink__dial(w);

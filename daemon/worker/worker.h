@@ -23,6 +23,9 @@ struct event_json_sink;
 
 struct worker_opts {
     const char *dir;              /* made if it isn't there; 0700 */
+    const char *const *local;     /* folders of other disks, in each of which it has one of its own: shuffle files and
+                                     spills go where most room is.  One that can't be used is left out, with a warning */
+    unsigned n_local;             /* at most SPREAD_MAX (base/spread.h) */
     const char *host;             /* as others should call this one, and where the shuffle service listens */
     uint16_t port;                /* of the shuffle service, 0: any */
     uint32_t cores;

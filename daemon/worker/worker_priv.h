@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include "base/buf.h"
+#include "base/spread.h"
 #include "event/event.h"
 #include "net/bulk.h"
 #include "net/link.h"
@@ -36,6 +37,7 @@ struct place {
     char id[ID_BYTES];
     char *dir;                   /* DIR/ID */
     bool driver;
+    bool spread;                 /* blocks/ over the local folders */
     bool served;                 /* an app's blocks, by the bulk server */
     bool forgotten;              /* goes as soon as its last child has ended */
     unsigned char secret[BULK_SECRET];
@@ -100,6 +102,8 @@ struct worker {
     char id[64];
     char *bulk_address;
     int lock;
+    const char *local[SPREAD_MAX]; /* LOCAL/ID: of ours in each local folder that can be used */
+    unsigned n_local;
     struct bulk_server *bulk;
     struct blobs *blobs;
     struct place *places;
@@ -130,6 +134,7 @@ void worker__log(struct worker *w, enum event_level level, const char *app, cons
     PRINTF_LIKE(5, 6);
 /* Now if it is small, by a hand: the folder is out of the way when this returns. */
 void worker__remove(struct worker *w, const char *path);
+void worker__remove_in(struct worker *w, const char *root, const char *path); /* root: a folder of ours on its disk */
 /* The last child is gone: is somebody waiting for that? */
 void worker__child_gone(struct worker *w);
 char *worker__text(struct err *e); /* takes e; for free() */

@@ -37,7 +37,8 @@ struct bulk_server_opts {
 struct err *bulk_server_new(struct loop *l, const struct bulk_server_opts *o, struct bulk_server **ret) MUST_USE;
 void bulk_server_free(struct bulk_server *s); /* NULL is allowed */
 uint16_t bulk_server_port(const struct bulk_server *s);
-/* From now on the files below dir are there for those who know the secret.  Again: replaces. */
+/* From now on the files below dir, and of what it is spread over (base/spread.h), are there for those who know the
+ * secret.  Again: replaces. */
 struct err *bulk_server_add(struct bulk_server *s, const char *app, const char *dir,
                             const unsigned char secret[BULK_SECRET]) MUST_USE;
 /* Closes the app's connections. */

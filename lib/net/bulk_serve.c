@@ -130,7 +130,9 @@ open_file(struct bulk_conn *c, const char *name)
     file_close(&c->file);
     free(c->file_name);
     c->file_name = NULL;
-    enum bulk_status s = open_below(c->app->dir, name, &c->file);
+    enum bulk_status s = BULK_ABSENT;
+    for (unsigned i = 0; s == BULK_ABSENT && i < c->app->n_dir; i++)
+        s = open_below(c->app->dir[i], name, &c->file);
     if (s == BULK_OK && !(c->file_name = strdup(name)))
         abort();
     return s;

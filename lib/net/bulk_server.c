@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/spread.h"
 #include "net/bulk_server_priv.h"
 
 enum { BACKLOG = 512, ACCEPTS = 32 };
@@ -267,6 +268,40 @@ close_connections(struct bulk_server *s, const struct bulk_app *a)
     }
 }
 
+static void
+close_folders(struct bulk_app *a)
+{
+    while (a->n_dir)
+        file_close(&a->dir[--a->n_dir]);
+    free(a->dir);
+    a->dir = NULL;
+}
+
+static struct err *
+open_folders(struct bulk_app *a, const char *dir)
+{
+    unsigned n = 1 + spread_count(dir);
+    struct buf path = { 0 };
+    struct err *e = NULL;
+
+    a->dir = calloc(n, sizeof *a->dir);
+    if (!a->dir)
+        abort();
+    for (unsigned i = 0; !e && i < n; i++) {
+        path.n = 0;
+        spread_path(dir, i, &path);
+        int fd = open(path.p, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (fd >= 0)
+            a->dir[a->n_dir++] = fd;
+        else if (!i) /* one of the others: what lies there is lost, the rest is not */
+            e = err_errno(errno, "opening \"%s\" to serve its files", path.p);
+    }
+    buf_fini(&path);
+    if (e)
+        close_folders(a);
+    return e;
+}
+
 struct err *
 bulk_server_add(struct bulk_server *s, const char *app, const char *dir, const unsigned char secret[BULK_SECRET])
 {
@@ -274,21 +309,20 @@ bulk_server_add(struct bulk_server *s, const char *app, const char *dir, const u
 
     if (!*app || strlen(app) > BULK_APP_MAX)
         return err_new(ERR_LIMIT, "the name of an application has 1 to %d bytes", BULK_APP_MAX);
-    int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return err_errno(errno, "opening \"%s\" to serve its files", dir);
+    struct bulk_app now = { 0 };
+    TRY(open_folders(&now, dir));
     if (!a) {
         a = calloc(1, sizeof *a);
         if (!a || !(a->name = strdup(app)))
             abort();
-        a->dir = -1;
         a->next = s->apps;
         s->apps = a;
     } else if (!bulk__same(a->secret, secret)) {
         close_connections(s, a);
     }
-    file_close(&a->dir);
-    a->dir = fd;
+    close_folders(a);
+    a->dir = now.dir;
+    a->n_dir = now.n_dir;
     memcpy(a->secret, secret, BULK_SECRET);
     return NULL;
 }
@@ -304,7 +338,7 @@ bulk_server_remove(struct bulk_server *s, const char *app)
         return;
     *link = a->next;
     close_connections(s, a);
-    file_close(&a->dir);
+    close_folders(a);
     bulk__wipe(a->secret, sizeof a->secret);
     free(a->name);
     free(a);

@@ -14,7 +14,8 @@ enum {
 
 struct bulk_app {
     char *name;
-    int dir;
+    int *dir;         /* the folder, then what it is spread over (base/spread.h) */
+    unsigned n_dir;
     unsigned char secret[BULK_SECRET];
     struct bulk_app *next;
 };

@@ -297,6 +297,24 @@ def case_scratch_disk_full(t):
             t.no_output(out)
 
 
+def case_scratch_disk_full_beside_another(t):
+    """Of two local folders the one that has room is used."""
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], stderr=subprocess.DEVNULL).returncode != 0:
+        raise Skip("needs to be root and to be allowed to mount")
+    r = random.Random(6)
+    t.file("in.txt", "".join("%032x%032x 1\n" % (r.getrandbits(128), r.getrandbits(128)) for _ in range(20000 if t.config.hostile else 100000)))
+    os.mkdir(t.path("full"))
+    os.mkdir(t.path("free"))
+    script = ('mount -t tmpfs -o size=6m none "$0" || exit 99; TASKD_LOCAL_DIR="$0,$1"; export TASKD_LOCAL_DIR; shift; "$@"; s=$?; '
+              'find "$0" -mindepth 1 | sed "s/^/left: /" >&2; exit $s')
+    for i, m in enumerate((*MASTERS, "local-cluster[1,2,256]")):
+        out = "out-%d" % i
+        res = t.ok("wide", "sort", "in.txt", out, master=m, opts=["--executor-memory", "16m"],
+                   wrap=["unshare", "-m", "sh", "-c", script, t.path("full"), t.path("free")])
+        assert "left: " not in res.err and not os.listdir(t.path("free")), res
+        assert len(t.rows(out)) == (20000 if t.config.hostile else 100000)
+
+
 def case_output_disk_full(t):
     if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], stderr=subprocess.DEVNULL).returncode != 0:
         raise Skip("needs to be root and to be allowed to mount")

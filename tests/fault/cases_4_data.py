@@ -1,4 +1,5 @@
 """Files that rot, vanish, find no room or come out otherwise the second time (checks C4, C15, C17)."""
+import contextlib
 import glob
 import json
 import os
@@ -72,8 +73,9 @@ def used(path):
     return (s.f_blocks - s.f_bfree) * s.f_frsize
 
 
-def case_disk_full(t: FaultCase):
-    """Workers with 16 MB: the job fails in a sentence that names the folder, and leaves nothing."""
+@contextlib.contextmanager
+def small_disks(t):
+    """The folders of two workers on 16 MB each."""
     if os.geteuid() != 0:
         raise e2e.Skip("mounting a tmpfs needs root")
     for i in range(2):
@@ -81,6 +83,44 @@ def case_disk_full(t: FaultCase):
         os.makedirs(d)
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m,mode=700", "none", d], check=True)
     try:
+        yield
+    finally:
+        for i in range(2):
+            subprocess.run(["umount", "-l", t.path("worker-%d" % i)], check=False)
+
+
+def case_disk_full_beside_another(t: FaultCase):
+    """C17: what does not fit beside a worker's folder goes to its other local one, is served from there, also by a worker
+    that was killed and started again, and is removed with the application."""
+    spare = t.path("spare")
+    with small_disks(t):
+        c = t.cluster(memory="64m", local="/proc/nowhere," + spare)  # of which one can't be used
+        text = t.text(64 << 20)
+        t.reference("sort", 1, text)
+        job = c.job("work", "sort", 1, text, t.path("out"), opts=["--executor-memory", "32m"])
+        most, killed = 0, False
+        while job.running():
+            there = glob.glob(spare + "/worker-*/app-*/s*-p*-a*")
+            most = max(most, len(there))
+            if len(there) > 100 and not killed:
+                c.workers[0].kill()
+                c.start_worker(0)
+                killed = True
+            pause(0.02)
+        assert job.wait() == 0, job.text()
+        t.check("out", job.text(), "sort", 1, text)
+        assert killed and most > 100, most
+        end = time.monotonic() + 5
+        while time.monotonic() < end and glob.glob(spare + "/worker-*/*"):
+            pause(0.05)
+        assert not glob.glob(spare + "/worker-*/*"), "the application's files are still there"
+        assert "/proc/nowhere" in c.workers[1].said() and "is not used" in c.workers[1].said()
+        t.close()
+
+
+def case_disk_full(t: FaultCase):
+    """C17: workers with 16 MB: the job fails in a sentence that names the folder, and leaves nothing."""
+    with small_disks(t):
         c = t.cluster(memory="64m")
         text = t.text(64 << 20)
         job = c.job("work", "sort", 1, text, t.path("out"), opts=["--executor-memory", "32m"])
@@ -93,9 +133,6 @@ def case_disk_full(t: FaultCase):
             pause(0.05)
         assert all(used(t.path("worker-%d" % i)) <= 1 << 20 for i in range(2)), "what filled the disks is still there"
         t.close()
-    finally:
-        for i in range(2):
-            subprocess.run(["umount", "-l", t.path("worker-%d" % i)], check=False)
 
 
 def case_fickle_map_runs_again(t: FaultCase):

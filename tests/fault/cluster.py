@@ -103,10 +103,12 @@ class Daemon:
 class Cluster:
     """A master and workers.  hosts: a netns.Net whose hosts the workers live on, else all on loopback."""
 
-    def __init__(self, case, workers=2, cores=1, memory="1g", net=None, master_at=None, tls=None, proxy=None, apart=False):
+    def __init__(self, case, workers=2, cores=1, memory="1g", net=None, master_at=None, tls=None, proxy=None, apart=False,
+                 local=None):
         self.case, self.cores, self.memory, self.net, self.tls, self.proxy = case, cores, memory, net, tls, proxy
         self.host = (net.hosts[master_at] if master_at else net.here) if net else "127.0.0.1"
         self.master_prefix = net.run(master_at, []) if net and master_at else []
+        self.local = local  # --local-dirs of the workers
         self.apart = apart  # on loopback, each worker takes itself for a host of its own
         self.port = 0
         self.url = None
@@ -148,7 +150,7 @@ class Cluster:
         name = self.names[i] if self.net else None
         host = self.net.hosts[name] if self.net else "127.0.0.%d" % (2 + i if self.apart else 1)
         words = self.role("worker", self.url, "--host", host, "--cores", str(self.cores), "--memory", self.memory,
-                          "--dir", self.case.path("worker-%d" % i))
+                          "--dir", self.case.path("worker-%d" % i), *(["--local-dirs", self.local] if self.local else []))
         prefix = self.net.run(name, []) if self.net else ()
         self.workers[i] = Daemon(self.case, "worker-%d" % i, words, prefix, self.environment(host)).start()
 
