@@ -6,6 +6,7 @@
  * Prints for each offset (of an instruction, relative to where the module is loaded) its frames,
  * inlined ones too, innermost first, a line each:   INDEX <tab> FUNCTION <tab> FILE <tab> LINE
  * INDEX is the place of the offset among the arguments; "?" and 0 stand for what is not known.
+ * Before them, if the module has one:   build-id <tab> HEX
  *
  * A process of its own because it reads debug information that a stranger wrote: it may crash, loop
  * or eat memory, and is limited in all of that.
@@ -18,7 +19,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-enum { MODULE_FD = 3, CPU_SECONDS = 2, NAME_MAX_BYTES = 200, FRAMES_MAX = 32 };
+enum { MODULE_FD = 3, CPU_SECONDS = 2, NAME_MAX_BYTES = 200, FRAMES_MAX = 32, BUILD_ID_MAX = 32 };
 
 /* One name as text without surprises: no tabs, no controls, bounded. */
 static void
@@ -107,6 +108,21 @@ put_frames(int index, Dwfl_Module *mod, Dwarf_Addr pc)
 }
 
 static void
+put_build_id(Dwfl_Module *mod)
+{
+    const unsigned char *id;
+    GElf_Addr at;
+    int n = dwfl_module_build_id(mod, &id, &at);
+
+    if (n <= 0)
+        return;
+    printf("build-id\t");
+    for (int i = 0; i < n && i < BUILD_ID_MAX; i++)
+        printf("%02x", id[i]);
+    printf("\n");
+}
+
+static void
 limit(int what, rlim_t n)
 {
     struct rlimit r = { n, n };
@@ -146,6 +162,7 @@ main(int argc, char **argv)
         fprintf(stderr, "taskd-symbolise: descriptor %d is not a module: %s\n", MODULE_FD, dwfl_errmsg(-1));
         return 1;
     }
+    put_build_id(mod);
     for (int i = 1; i < argc; i++) {
         Dwarf_Addr pc = strtoull(argv[i], NULL, 0);
 

@@ -11,7 +11,7 @@
 
 #define GENERATED "td_run_"
 #define HINT "\nhint: "
-enum { SHOWN_MAX = 3, PLACES_MAX = 64, STACK_NEAR = 1 << 20 };
+enum { SHOWN_MAX = 3, PLACES_MAX = 64, STACK_NEAR = 1 << 20, BUILD_ID_MAX = 64 };
 
 /* ---- places */
 
@@ -180,6 +180,21 @@ put_record(struct buf *b, const struct crash_facts *f)
     put_first(b, r);
 }
 
+#define BUILD_ID "build-id\t"
+
+/* Which of the files of that name it was: `taskd inspect` prints the same. */
+static void
+put_build_id(struct buf *b, const char *names)
+{
+    const char *id = names + strlen(BUILD_ID);
+
+    if (strncmp(names, BUILD_ID, strlen(BUILD_ID)))
+        return;
+    size_t n = strspn(id, "0123456789abcdef");
+    if (n && n <= BUILD_ID_MAX && id[n] == '\n')
+        buf_printf(b, "; build-id %.*s", (int)n, id);
+}
+
 /* ---- what happened */
 
 static void
@@ -298,6 +313,7 @@ crash__text(const struct crash_facts *f, const char *names)
         f->death.rec.end.kind != RECORDER_GAVE_UP)
         source = put_where(&b, f, names);
     put_record(&b, f);
+    put_build_id(&b, names);
     struct err *e = err_new(code, "%.*s", (int)b.n, b.p);
     hint(e, f, source);
     buf_fini(&b);

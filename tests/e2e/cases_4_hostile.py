@@ -2,8 +2,9 @@
 import gzip
 import os
 import re
+import subprocess
 
-from run import SRC, Skip
+from run import BUILD, SRC, Skip
 
 MASTERS = ("local[1]", "local[2]")
 PARTS = 4
@@ -28,10 +29,12 @@ def line_of(source, text):
 def case_crash_names_its_line_and_record(t):
     """The message of the README, to the byte."""
     rows, offset = poisoned(t)
+    shown = subprocess.run([os.path.join(BUILD, "taskd-inspect"), t.module("crash")], capture_output=True, text=True, check=True)
+    build_id = re.search(r"build-id +([0-9a-f]{16,})\n", shown.stdout).group(1)
     for i, m in enumerate(MASTERS):
         r = t.fails(1, "signal 11 in keep() at crash.c:7 (crash.so+0x", "crash", "input.txt", "out%d" % i, PARTS, master=m)
         want = r'signal 11 in keep\(\) at crash\.c:7 \(crash\.so\+0x[0-9a-f]+\), partition (\d+), input\.txt at byte offset %d: ' \
-               r'"a POISON b"' % offset
+               r'"a POISON b"; build-id %s\n' % (offset, build_id)
         found = re.search(want, r.err)
         assert found, "want %s: %s" % (want, r)
         assert int(found.group(1)) == offset * PARTS // sum(len(x) + 1 for x in rows), r
@@ -64,7 +67,7 @@ def case_record_is_named_wherever_it_is(t):
             r = t.fails(1, "", "where", how, what, name, "out", conf=["taskd.task.maxFailures=2"])
             said = (r"signal 11 in check\(\) at where\.c:\d+ \(where\.so\+0x[0-9a-f]+\)" if what == "crash" else
                     r"%s\(\) failed at where\.c:\d+" % function)
-            want_all = said + r", partition \d+, " + want + ("$" if what == "crash" else ": on purpose$")
+            want_all = said + r", partition \d+, " + want + ("; build-id [0-9a-f]+$" if what == "crash" else ": on purpose$")
             assert re.search(want_all, r.err, re.M), "%s %s: no %s in %s" % (how, what, want_all, r)
             t.no_output("out")
 
