@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import e2e
-from cluster import LONG, SEED, FaultCase, Ticks, pause
+from cluster import LONG, SEED, FaultCase, Ticks, below, pause, processes
 
 HOWS = ("twice", "late", "swapped", "dropped")
 # What may end a job that is about to begin: who can't greet the master is told so.
@@ -17,8 +17,6 @@ TOLD = {"hello": ("greeted twice", "can't be reached"), "app_hello": ("one link 
         "cancel": ("cancelled",)}
 # What the end of the output has overtaken is not printed: streams keep their order, and nobody counts the pieces.
 CANT_BE = {("output", "swapped")}
-# Nobody says these while all goes well.
-NEVER = {"refused", "executor_failed"}
 
 
 class Relay:
@@ -135,6 +133,30 @@ class World:
         out = self.out()
         self.finish(self.start(out, mode="cluster"), out)
 
+    def no_runners(self):
+        """What makes an executor's runners is killed: that executor can't go on, and says so."""
+        out, kills = self.out(), 0
+        job = self.start(out)
+        while job.running():
+            executors, runners = self.c.executors()
+            table = processes()
+            for pid in [p for e in executors for p in below(e, table) if table[p][1].endswith("--zygote")]:
+                if runners and not kills:
+                    os.kill(pid, signal.SIGKILL)
+                    kills += 1
+            pause(0.01)
+        assert kills, job.text()
+        self.finish(job, out)
+
+    def stranger(self):
+        """Somebody shows the token of another cluster; then others work as before."""
+        token = self.t.file("other.token", "00" * 32)
+        os.chmod(token, 0o600)
+        status, said = self.verb("list", "--conf", "taskd.authenticate.secretFile=" + token)
+        assert status == 6 and "wrong token" in said or status == 5 and "connection" in said, "exit %d: %s" % (status, said)
+        out = self.out()
+        self.finish(self.start(out), out)
+
     def verb(self, *words):
         p = subprocess.run([os.path.join(e2e.BUILD, "taskd-client"), *words, "--master", self.c.url], cwd=self.t.dir,
                            env=self.t.environment(), capture_output=True, text=True, timeout=30)
@@ -169,6 +191,7 @@ class World:
 ROUNDS = 1500
 SCENES = {World.rotten: "remove", World.late_workers: "worker_hello worker_welcome waiting hello granted start_executor app_welcome want",
           World.submission: "blob_put blob_state submit_driver submitted follow output start_driver child_output follow_child",
+          World.no_runners: "executor_failed", World.stranger: "refused",
           World.verbs: "status_request status kill_request answer cancel kill"}
 SCENE = {k: f for f, names in SCENES.items() for k in names.split()}
 OFTEN = ("launch", "done")
@@ -205,6 +228,6 @@ def message(kind):
 
 # C22: `tests/fault/run.py 'message_*'` with FAULT_LONG=1 has all of them; without, these and some that the seed chooses.
 ALWAYS = ["done", "launch"]
-SAID = [k for k in kinds() if k not in NEVER]
+SAID = kinds()
 for name in SAID if LONG else ALWAYS + random.Random(SEED).sample(SAID, min(2, len(SAID))):
     globals()["case_message_" + name] = message(name)
