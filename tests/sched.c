@@ -77,6 +77,27 @@ test_part(void)
     close_desk(&d);
 }
 
+/* As many failures as the options say, also more than fit into a byte. */
+static void
+test_many_failures(void)
+{
+    struct desk d;
+
+    open_desk(&d, &(struct sched_opts){ .max_failures = 1000 });
+    submit(&d, 1, 1, (uint32_t[]){ 1 }, 0);
+    up(&d, 0, 1);
+    for (uint32_t attempt = 0; attempt < 1000; attempt++) {
+        EQ_U64(count(&d, SCHED_JOB_END), 0);
+        EQ_U64(nth(&d, SCHED_LAUNCH, 0)->attempt, attempt);
+        EQ_U64(nth(&d, SCHED_LAUNCH, 0)->flags, attempt == 999 ? SCHED_ONE_RECORD : 0);
+        done(&d, 1, 0, 0, attempt, ERR_USER);
+    }
+    EQ_U64(nth(&d, SCHED_JOB_END, 0)->why, SCHED_TASK_FAILED);
+    EQ_U64(nth(&d, SCHED_JOB_END, 0)->attempt, 999);
+    EQ_U64(counters(&d).failed, 1000);
+    close_desk(&d);
+}
+
 static void
 test_retry(void)
 {
@@ -324,6 +345,7 @@ static const struct unit_test tests[] = {
     { "order.part_of_a_result", test_part },
     { "order.fifo", test_fifo },
     { "retry.elsewhere_and_last", test_retry },
+    { "retry.as_often_as_it_is_said", test_many_failures },
     { "retry.another_slot", test_another_slot },
     { "retry.not_for_every_code", test_no_retry },
     { "gate.refuses_stale", test_stale },

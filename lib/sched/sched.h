@@ -28,8 +28,8 @@
 
 /* 0 means the default that is named. */
 struct sched_opts {
-    uint32_t max_failures;    /* attempts of a task that may fail; 4 */
-    uint32_t max_lost;        /* times that a task or its output may get lost; 64 */
+    uint32_t max_failures;    /* attempts of a task that may fail; 0: 4, at most 65535 */
+    uint32_t max_lost;        /* times that a task or its output may get lost; 0: 64, at most 200 */
     uint64_t task_timeout_ns; /* an attempt that runs longer is killed; none */
     uint64_t prefetch_ns;     /* work that is queued at a slot; 10 ms */
     uint32_t prefetch_max;    /* attempts at a slot, the running one counted; 256 */

@@ -41,9 +41,10 @@ struct sched__task { /* one a partition; there may be millions */
     uint32_t slot;      /* where it was launched last */
     uint16_t generation;
     uint16_t version;   /* of the stage's input, when launched last */
-    uint8_t failures, lost;
-    uint8_t state;
-    uint8_t spare; /* speculation: a second attempt runs */
+    uint16_t failures;
+    uint8_t lost;
+    uint8_t state : 4;
+    uint8_t spare : 4; /* speculation: a second attempt runs */
 };
 _Static_assert(sizeof(struct sched__task) <= 32, "a million tasks are 32 MB");
 

@@ -16,8 +16,8 @@ set_defaults(struct sched_opts *o)
 {
     if (o->max_failures == 0)
         o->max_failures = 4;
-    if (o->max_failures > 200)
-        o->max_failures = 200;
+    if (o->max_failures > UINT16_MAX)
+        o->max_failures = UINT16_MAX;
     if (o->max_lost == 0)
         o->max_lost = 64;
     if (o->max_lost > 200)
