@@ -131,10 +131,14 @@ force(struct merge_set *s, size_t need, size_t *ret_taken)
     return NULL;
 }
 
+/* After a pass only the limits count: a budget that says no to every second question would else say it to each run, and
+ * each pass would move all that is there. */
 static bool
-may_hold(struct merge_set *s, size_t need)
+may_hold(struct merge_set *s, size_t need, bool after_pass)
 {
-    return !s->opts.budget || (s->fixed + s->held + need <= s->opts.most && budget_take(s->opts.budget, need));
+    struct budget *b = s->opts.budget;
+
+    return !b || (s->fixed + s->held + need <= s->opts.most && (after_pass ? budget_force(b, need) : budget_take(b, need)));
 }
 
 /* Merges the last members, those of the lowest level (of the two lowest, if that has only one), into one. */
@@ -180,8 +184,8 @@ take(struct merge_set *s, struct member *m)
 
         TRY(force(s, merge_need() + block_writer_need(&o), &s->fixed));
     }
-    for (;;) {
-        if (s->n < MERGE_FAN && may_hold(s, need))
+    for (bool after_pass = false;; after_pass = true) {
+        if (s->n < MERGE_FAN && may_hold(s, need, after_pass))
             break;
         if (s->n < 2) {
             TRY(force(s, need, &m->need));
@@ -227,7 +231,7 @@ read_ahead(struct merge_set *s)
     }
     if (!s->opts.budget)
         return;
-    if (more <= budget_left(s->opts.budget) / AHEAD_PART && may_hold(s, more))
+    if (more <= budget_left(s->opts.budget) / AHEAD_PART && may_hold(s, more, false))
         s->fixed += more;
     else
         for (uint32_t i = 0; i < s->n; i++)

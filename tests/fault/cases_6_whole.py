@@ -8,7 +8,7 @@ from netns import Net
 
 def inputs(t):
     r = random.Random(7)
-    t.text(6 << 20)
+    t.text(t.few(6 << 20))
     with open(t.path("log.txt"), "w") as f:
         for i in range(60000):
             f.write("2026-01-31T12:%02d:%02dZ %d %d %d /p/%d\n" % (i // 60 % 60, i % 60, r.randrange(200),
