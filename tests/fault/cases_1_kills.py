@@ -94,7 +94,7 @@ def case_soak(t: FaultCase):
 
 def case_soak_of_runners(t: FaultCase):
     """C1, C3: as many of them as can be."""
-    slower = 10 if t.config.hostile else 1  # an attempt must have time to end
+    slower = 3 if t.config.hostile else 1  # an attempt must have time to end
     soak(t, {"runner": 1}, 3, 25, 0.05 * slower, 0.3 * slower)
 
 
