@@ -72,7 +72,8 @@ def case_submission_is_cut(t: FaultCase):
     finally:
         proxy.close()
     assert cuts, "it was too quick to be cut"
-    assert job.text().count("the master is back") == cuts, job.text()
+    back = job.text().count("the master is back")
+    assert back == cuts or t.config.tsan and back > cuts, job.text()  # too slow to answer in time, it may be given up, too
     assert SIZE <= up < SIZE + (cuts + 1) * (4 << 20), "%d bytes went up for a file of %d, %d cuts" % (up, SIZE, cuts)
     assert arrived(t, "worker-0", digest)
     t.check("out", job.text(), "distinct", 0, text)
