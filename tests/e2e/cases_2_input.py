@@ -279,40 +279,40 @@ def case_missing_symbol(t):
     t.fails(4, ["miss.so", "nowhere"], t.path("miss.so"), "in.txt", "out")
 
 
-def case_scratch_disk_full(t):
-    """Shuffle files on a tmpfs of 1 MiB."""
+def on_a_small_disk(t, size, local_dirs):
+    """Writes in.txt, which does not fit on a tmpfs of that size at full/.  Gives its number of rows, and what runs a job that
+    has its files in local_dirs and then names on stderr what is left of them."""
     if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], stderr=subprocess.DEVNULL).returncode != 0:
         raise Skip("needs to be root and to be allowed to mount")
-    r = random.Random(6)
-    t.file("in.txt", "".join("%032x%032x 1\n" % (r.getrandbits(128), r.getrandbits(128)) for _ in range(20000 if t.config.hostile else 100000)))
-    os.mkdir(t.path("full"))
-    script = ('mount -t tmpfs -o size=1m none "$0" || exit 99; TASKD_LOCAL_DIR="$0" "$@"; s=$?; '
-              'find "$0" -mindepth 1 | sed "s/^/left: /" >&2; exit $s')
+    r, n = random.Random(6), 20000 if t.config.hostile else 100000
+    t.file("in.txt", "".join("%032x%032x 1\n" % (r.getrandbits(128), r.getrandbits(128)) for _ in range(n)))
+    for d in local_dirs:
+        os.mkdir(t.path(d))
+    script = ('mount -t tmpfs -o size=%s none full || exit 99; TASKD_LOCAL_DIR="$0" "$@"; s=$?; '
+              'find %s -mindepth 1 | sed "s/^/left: /" >&2; exit $s') % (size, " ".join(local_dirs))
+    return n, ["unshare", "-m", "sh", "-c", script, ",".join(map(t.path, local_dirs))]
+
+
+def case_scratch_disk_full(t):
+    """Shuffle files on a tmpfs of 1 MiB."""
+    _, wrap = on_a_small_disk(t, "1m", ["full"])
     for i, m in enumerate(MASTERS):
         for verb in ("sum", "sort"):
             out = "out-%s%d" % (verb, i)
             res = t.fails(1, ["No space left on device", t.path("full")], "wide", verb, "in.txt", out, master=m,
-                          opts=["--executor-memory", "16m"], wrap=["unshare", "-m", "sh", "-c", script, t.path("full")])
+                          opts=["--executor-memory", "16m"], wrap=wrap)
             assert "left: " not in res.err, res
             t.no_output(out)
 
 
 def case_scratch_disk_full_beside_another(t):
     """Of two local folders the one that has room is used."""
-    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], stderr=subprocess.DEVNULL).returncode != 0:
-        raise Skip("needs to be root and to be allowed to mount")
-    r = random.Random(6)
-    t.file("in.txt", "".join("%032x%032x 1\n" % (r.getrandbits(128), r.getrandbits(128)) for _ in range(20000 if t.config.hostile else 100000)))
-    os.mkdir(t.path("full"))
-    os.mkdir(t.path("free"))
-    script = ('mount -t tmpfs -o size=6m none "$0" || exit 99; TASKD_LOCAL_DIR="$0,$1"; export TASKD_LOCAL_DIR; shift; "$@"; s=$?; '
-              'find "$0" -mindepth 1 | sed "s/^/left: /" >&2; exit $s')
+    n, wrap = on_a_small_disk(t, "1200k" if t.config.hostile else "6m", ["full", "free"])
     for i, m in enumerate((*MASTERS, "local-cluster[1,2,256]")):
         out = "out-%d" % i
-        res = t.ok("wide", "sort", "in.txt", out, master=m, opts=["--executor-memory", "16m"],
-                   wrap=["unshare", "-m", "sh", "-c", script, t.path("full"), t.path("free")])
-        assert "left: " not in res.err and not os.listdir(t.path("free")), res
-        assert len(t.rows(out)) == (20000 if t.config.hostile else 100000)
+        res = t.ok("wide", "sort", "in.txt", out, master=m, opts=["--executor-memory", "16m"], wrap=wrap)
+        assert "left: " not in res.err, res
+        assert len(t.rows(out)) == n
 
 
 def case_output_disk_full(t):
