@@ -96,9 +96,9 @@ mend_run(char *p, size_t n)
     memcpy(p + n - sizeof t, &t, sizeof t);
 }
 
-/* Reads all; *ret_rows of a file that is in order. */
+/* Reads all; *ret_rows: until an error. */
 static struct err *
-read_run(const char *p, size_t n, uint64_t *ret_rows)
+read_run_by(const char *p, size_t n, bool ahead, uint64_t *ret_rows)
 {
     struct block_run *r = NULL;
     struct block_cursor *c = NULL;
@@ -120,6 +120,8 @@ read_run(const char *p, size_t n, uint64_t *ret_rows)
     }
     if (!e)
         e = block_cursor_open(r, 0, block_run_count(r), &c);
+    if (c)
+        block_cursor_ahead(c, ahead);
     while (!e && cols.n) {
         e = block_cursor_next(c, &cols);
         if (!e) {
@@ -132,6 +134,18 @@ read_run(const char *p, size_t n, uint64_t *ret_rows)
     block_cursor_close(c);
     block_run_close(r);
     close(fd);
+    return e;
+}
+
+/* Both ways, which must agree. */
+static struct err *
+read_run(const char *p, size_t n, uint64_t *ret_rows)
+{
+    uint64_t rows;
+    struct err *e = read_run_by(p, n, false, ret_rows), *ahead = read_run_by(p, n, true, &rows);
+
+    ASSERT(!e == !ahead && rows == *ret_rows);
+    err_free(ahead);
     return e;
 }
 
