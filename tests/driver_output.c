@@ -299,12 +299,12 @@ taken_over_between(void)
     NO_ERR(driver__output_end(w.b.d, &w.b.o, false));
     mkdir(in(w.dir, "out._temporary." ID ".0~"), 0700); /* of one that was killed while it made it */
     mkdir(in(w.dir, "out._temporary." ID ".0~/_temporary." ID ".0"), 0700);
-    mkdir(in(w.dir, "out._temporary." ID ".1~"), 0700); /* not of an earlier try */
-    IS_ERR(output_begin(&w.b), ERR_IO, "for output");
-    rmdir(in(w.dir, "out._temporary." ID ".1~"));
+    mkdir(in(w.dir, "out._temporary." ID ".0~~"), 0700); /* and of one that was about to remove such a one */
+    mkdir(in(w.dir, "out._temporary." ID ".1~"), 0700); /* of its own, which it could not remove */
+    mkdir(in(w.dir, "out._temporary." ID ".2~"), 0700); /* not of an earlier try */
     NO_ERR(output_begin(&w.b));
     EQ_STR(list(w.out), "_temporary." ID ".1/");
-    EQ_STR(list(w.dir), "out/");
+    EQ_STR(list(w.dir), "out/ out._temporary." ID ".2~/");
     end();
 }
 

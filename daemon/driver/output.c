@@ -10,8 +10,9 @@
  * A driver that runs for a submission may follow one that nobody could stop, as its host was cut off.  So it marks what
  * it makes: the directory of attempts is _temporary.SUBMISSION.TRY, and _SUCCESS holds "SUBMISSION.TRY".  What an
  * earlier try of the same submission has marked is removed, finished or not, and made anew.  The mark is the right to
- * DIR, which has it from the moment it is there, and a rename of it decides who has that: an earlier driver that comes back finds no mark of its own, so it can
- * neither put a part nor say success (both are renames out of the mark) nor remove anything.
+ * DIR, which has it from the moment it is there, and a rename of it decides who has that: an earlier driver that comes
+ * back finds no mark of its own, so it can neither put a part nor say success (both are renames out of the mark) nor
+ * remove anything.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -133,21 +134,16 @@ remove_away(struct driver *d, const struct output *o)
 {
     struct err *e = NULL;
 
-    for (uint32_t try = 0; !e && try < d->o.try; try++) {
-        char *away = file_marked_away(o->dir, arena_printf(&d->a, MARK "%s.%u", d->o.submission, try));
-
-        e = file_remove_tree(away);
-        free(away);
-    }
+    for (uint32_t try = 0; !e && try < d->o.try; try++)
+        e = file_remove_marked_away(o->dir, arena_printf(&d->a, MARK "%s.%u", d->o.submission, try));
     return e;
 }
 
 static struct err *
 remove_earlier(struct driver *d, const struct plan_action *a, const struct output *o)
 {
-    const char *mark = earlier_mark(d, o->dir);
-
     TRY_OR(remove_away(d, o), "%s:%u: output \"%s\"", a->file, a->line, a->path);
+    const char *mark = earlier_mark(d, o->dir); /* behind it: who was making one has made it, or never will */
     if (!mark)
         return NULL;
     d->o.say(d->o.arg, TD_INFO, a->file, a->line,
@@ -175,19 +171,29 @@ not_made(const struct plan_action *a, const char *path)
     return err_errno(errno, "%s:%u: making \"%s\" for output \"%s\"", a->file, a->line, path, a->path);
 }
 
+/* As rename(), but what is there is not replaced, not even an empty directory, where the file system can do that. */
+static int
+rename_new(const char *from, const char *to)
+{
+    int r = renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+
+    return r < 0 && (errno == EINVAL || errno == ENOSYS) ? rename(from, to) : r;
+}
+
 /* DIR appears with its mark in it: whoever is killed here leaves nothing of which nobody knows whose it is. */
 static struct err *
 make_marked(const struct plan_action *a, struct output *o, const char *new)
 {
     char *mark = NULL;
 
+    TRY(file_remove_marked_away(o->dir, o->mark)); /* our own, of an output that could not be removed */
     if (asprintf(&mark, "%s/%s", new, o->mark) < 0)
         abort();
     struct err *e = mkdir(new, 0777) < 0 ? not_made(a, new) : mkdir(mark, 0777) < 0 ? not_made(a, mark) : NULL;
     free(mark);
     if (e)
         return e;
-    if (rename(new, o->dir) < 0) /* takes the place of an empty directory, of nothing else */
+    if (rename_new(new, o->dir) < 0)
         return errno == EEXIST || errno == ENOTEMPTY || errno == ENOTDIR ? exists(a) : not_made(a, o->dir);
     o->made = true;
     return NULL;
@@ -210,7 +216,7 @@ make(struct driver *d, const struct plan_action *a, struct output *o)
     struct err *e = o->mark ? make_marked(a, o, new) : make_bare(a, o);
 
     if (e && new)
-        err_free(file_remove_tree(new));
+        err_free(file_remove_marked_away(o->dir, o->mark));
     free(new);
     if (e && o->made)
         err_free(driver__output_end(d, o, false));

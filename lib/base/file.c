@@ -177,6 +177,23 @@ file_marked_away(const char *path, const char *mark)
 }
 
 struct err *
+file_remove_marked_away(const char *path, const char *mark)
+{
+    char *away = file_marked_away(path, mark), *claimed = NULL;
+
+    if (asprintf(&claimed, "%s~", away) < 0)
+        abort();
+    struct err *e = file_remove_tree(claimed);
+    if (!e && rename(away, claimed) < 0)
+        e = errno == ENOENT ? NULL : err_errno(errno, "renaming \"%s\"", away);
+    else if (!e)
+        e = file_remove_tree(claimed);
+    free(claimed);
+    free(away);
+    return e;
+}
+
+struct err *
 file_remove_marked(const char *path, const char *mark)
 {
     char *gone = file_marked_away(path, mark);

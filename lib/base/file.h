@@ -28,6 +28,8 @@ struct err *file_remove_tree(const char *path) MUST_USE;
 struct err *file_remove_marked(const char *path, const char *mark) MUST_USE;
 /* "PATH.MARK~", where a directory of that mark is while it is not at PATH: not yet, or not any more.  The caller frees it. */
 char *file_marked_away(const char *path, const char *mark) MUST_USE;
+/* Removes that, if it is there.  Renamed first: who is about to rename it to PATH finds all of it, or nothing. */
+struct err *file_remove_marked_away(const char *path, const char *mark) MUST_USE;
 /* -1 becomes a no-op; sets *fd to -1. */
 void file_close(int *fd);
 #endif
