@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -236,20 +237,34 @@ spread_files_are_found(void)
     buf_fini(&at);
 }
 
+static uint64_t
+room(const char *path)
+{
+    struct statvfs v;
+
+    return statvfs(path, &v) == 0 ? (uint64_t)v.f_bavail * v.f_frsize : 0;
+}
+
 /* /proc and what is not there have no room at all. */
 static void
 spread_where_most_room_is(void)
 {
-    char dir[] = "/tmp/taskd-test-XXXXXX", none[40];
+    char dir[] = "/tmp/taskd-test-XXXXXX";
+    const char *const none[] = { "/proc", "/nowhere" }, *const one[] = { "/proc", "/dev/shm", "/nowhere" };
 
     CU_ASSERT_FATAL(mkdtemp(dir) != NULL);
-    NO_ERR(spread_over(dir, (const char *const[]){ "/proc", "/nowhere" }, 2));
+    NO_ERR(spread_over(dir, none, 2));
     EQ_U64(spread_roomiest(dir, 2), 0);
-    snprintf(none, sizeof none, "%s/none", dir); /* FOLDER itself may be the one that is gone */
-    NO_ERR(file_mkdirs(none, 0700));
-    NO_ERR(spread_over(none, (const char *const[]){ "/proc", "/tmp" }, 2));
-    EQ_U64(spread_roomiest(none, 0), 0);
+    NO_ERR(spread_over(dir, one, 3));
+    EQ_U64(spread_roomiest(dir, 3), room("/dev/shm") > room(dir) ? 2 : 0);
     NO_ERR(file_remove_tree(dir));
+
+    char at[] = "/dev/shm/taskd-test-XXXXXX"; /* the other way round */
+    const char *const tmp[] = { "/proc", "/tmp" };
+    CU_ASSERT_FATAL(mkdtemp(at) != NULL);
+    NO_ERR(spread_over(at, tmp, 2));
+    EQ_U64(spread_roomiest(at, 2), room("/tmp") > room(at) ? 2 : 0);
+    NO_ERR(file_remove_tree(at));
 }
 
 static void

@@ -163,6 +163,7 @@ main(int argc, char **argv)
         return 1;
     }
     put_build_id(mod);
+    fflush(stdout); /* what comes now may crash */
     for (int i = 1; i < argc; i++) {
         Dwarf_Addr pc = strtoull(argv[i], NULL, 0);
 

@@ -34,7 +34,7 @@ struct executor_opts {
     const char *bulk;        /* "host:port" of who serves dir, "" nobody */
     const char *dir;         /* outputs: an existing directory; may be spread (base/spread.h), then spills are, too */
     const char *worker;      /* whose shuffle service keeps dir when this one is gone, "" nobody */
-    const char *scratch;     /* spills: an existing directory of this executor alone */
+    const char *scratch;     /* spills, if dir is not spread: an existing directory of this executor alone */
     unsigned char secret[EXECUTOR_SECRET]; /* of the application: what the driver lets it in by */
     int module_fd;           /* verified bytes; borrowed */
     const char *module_name;

@@ -1,7 +1,7 @@
 /*
  * remote -- map outputs for runners: the file itself when it is on this host, else a copy with holes.
  *
- * A copy is an unnamed file in the scratch directory, as large as the original.  At first it has the original's end
+ * A copy is an unnamed file where spills are, as large as the original.  At first it has the original's end
  * only, with the footer, and goes to the runner like that; the runner says by WIRE_FETCH which parts it needs, and
  * sends the descriptor along.  So nothing is kept here between two requests but the ends of files (tails.h), and disk
  * is used for what is read.

@@ -61,7 +61,7 @@ make(const struct place *p, const char *name)
     return mkdir(path, 0700) < 0 && errno != EEXIST ? err_errno(errno, "making the folder \"%s\"", path) : NULL;
 }
 
-/* blocks/ lies in the local folders, too, of which one may be full: once, as what is there is found by the order. */
+/* blocks/ lies in the local folders, too, of which one may be full.  Once: the bulk server opens them when it hears of the place. */
 static struct err *
 spread_blocks(struct place *p)
 {
@@ -289,21 +289,42 @@ place__find_old(struct worker *w)
     return NULL;
 }
 
+/* When something was made there, 0: it is not there. */
+static uint64_t
+changed(const char *folder, const char *name)
+{
+    char path[PATH_BYTES];
+    struct stat st;
+
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return stat(path, &st) < 0 ? 0 : (uint64_t)st.st_mtim.tv_sec * 1000000000 + (uint64_t)st.st_mtim.tv_nsec;
+}
+
+static uint64_t
+last_change(const struct place *p)
+{
+    uint64_t last = changed(p->dir, p->driver ? "stdout" : "blocks");
+
+    if (!last)
+        last = changed(p->dir, "");
+    for (unsigned i = 0; i < p->w->n_local; i++) {
+        uint64_t then = changed(p->w->local[i], p->id);
+
+        last = then > last ? then : last;
+    }
+    return last;
+}
+
 /* Nobody has said that these are over, but nothing has happened there for very long. */
 void
 place__forget_old(struct worker *w)
 {
     struct place *next;
-    char path[PATH_BYTES];
-    struct stat st;
 
     for (struct place *p = w->places; p; p = next) {
         next = p->next;
-        snprintf(path, sizeof path, "%s/%s", p->dir, p->driver ? "stdout" : "blocks");
-        if (p->children || (stat(path, &st) < 0 && stat(p->dir, &st) < 0))
-            continue;
-        uint64_t then = (uint64_t)st.st_mtim.tv_sec * 1000000000 + (uint64_t)st.st_mtim.tv_nsec;
-        if (then + w->o.ttl_ns < clock_wall_ns())
+        uint64_t last = p->children ? 0 : last_change(p);
+        if (last && last + w->o.ttl_ns < clock_wall_ns())
             place__forget(p);
     }
 }

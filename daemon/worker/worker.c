@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "worker/hand.h"
 #include "worker/worker_priv.h"
@@ -87,7 +88,7 @@ worker__remove_in(struct worker *w, const char *root, const char *path)
 {
     struct removal *r = calloc(1, sizeof *r);
 
-    if (!r || asprintf(&r->path, "%s/.gone-%d-%u", root, (int)getpid(), w->gone++) < 0)
+    if (!r || asprintf(&r->path, "%s/%s%u", root, w->gone_name, w->gone++) < 0)
         abort();
     if (rename(path, r->path) < 0) {
         if (errno != ENOENT)
@@ -110,18 +111,21 @@ worker__remove(struct worker *w, const char *path)
 
 /* ---- the folder */
 
+/* link: of ours, it may be where a link leads to. */
 static struct err *
-own_folder(const char *path)
+own_folder(const char *path, bool link, const char *hint)
 {
     struct stat st;
 
     TRY(file_mkdirs(path, 0700));
-    if (stat(path, &st) < 0)
+    if ((link ? stat(path, &st) : lstat(path, &st)) < 0)
         return err_errno(errno, "looking at \"%s\"", path);
+    if (!S_ISDIR(st.st_mode))
+        return err_new(ERR_DENIED, "\"%s\" is not a folder", path);
     if (st.st_uid != geteuid() || (st.st_mode & 022))
         return err_hint(err_new(ERR_DENIED, "the work folder \"%s\" belongs to somebody else or may be written by others",
                                 path),
-                        "Give the worker a folder of its own with --dir.");
+                        "%s", hint);
     return NULL;
 }
 
@@ -130,7 +134,7 @@ lock_folder(struct worker *w)
 {
     const char *path = arena_printf(&w->a, "%s/lock", w->o.dir);
 
-    TRY(own_folder(w->o.dir));
+    TRY(own_folder(w->o.dir, true, "Give the worker a folder of its own with --dir."));
     w->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (w->lock < 0)
         return err_errno(errno, "opening \"%s\"", path);
@@ -192,7 +196,7 @@ remove_gone(struct worker *w)
     struct dirent *x;
 
     while (d && (x = readdir(d)))
-        if (!strncmp(x->d_name, ".gone-", 6) || !strcmp(x->d_name, ".worker-id")) {
+        if ((!strncmp(x->d_name, ".gone-", 6) && strncmp(x->d_name, w->gone_name, strlen(w->gone_name))) || !strcmp(x->d_name, ".worker-id")) {
             char *path = NULL;
 
             if (asprintf(&path, "%s/%s", w->o.dir, x->d_name) < 0)
@@ -204,13 +208,23 @@ remove_gone(struct worker *w)
         closedir(d);
 }
 
+static bool
+same_folder(const char *a, const char *b)
+{
+    struct stat x, y;
+
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 /* A folder of ours in each local one.  The name of DIR's worker keeps two workers apart there. */
 static void
 open_local(struct worker *w)
 {
     for (unsigned i = 0; i < w->o.n_local; i++) {
         const char *path = arena_printf(&w->a, "%s/%s", w->o.local[i], w->id);
-        struct err *e = own_folder(path);
+        struct err *e = same_folder(w->o.local[i], w->o.dir)
+                            ? err_new(ERR_CONFIG, "it is the work folder, which is used anyhow")
+                            : own_folder(path, false, "Remove it, or name another folder with --local-dirs.");
 
         if (!e)
             w->local[w->n_local++] = path;
@@ -224,14 +238,12 @@ open_local(struct worker *w)
 static void
 tidy_local(struct worker *w)
 {
-    const char *going = arena_printf(&w->a, ".gone-%d-", (int)getpid());
-
     for (unsigned i = 0; i < w->n_local; i++) {
         DIR *d = opendir(w->local[i]);
         struct dirent *x;
 
         while (d && (x = readdir(d)))
-            if (strcmp(x->d_name, ".") && strcmp(x->d_name, "..") && strncmp(x->d_name, going, strlen(going)) &&
+            if (strcmp(x->d_name, ".") && strcmp(x->d_name, "..") && strncmp(x->d_name, w->gone_name, strlen(w->gone_name)) &&
                 !place__find(w, x->d_name)) {
                 char path[PATH_BYTES];
 
@@ -339,6 +351,7 @@ worker_new(struct loop *l, const struct worker_opts *o, struct worker **ret)
     w->lock = -1;
     arena_init(&w->a);
     keep_opts(w, o);
+    snprintf(w->gone_name, sizeof w->gone_name, ".gone-%llx-", (unsigned long long)clock_wall_ns());
     struct err *e = set_up(w);
     if (e) {
         worker_free(w);

@@ -111,7 +111,8 @@ struct worker {
     struct ended *ended;         /* newest first */
     struct removal *removals;
     struct strays *strays;       /* child.c */
-    unsigned gone;               /* names of what is being removed */
+    char gone_name[32];          /* what is being removed is called this and a number; another word in each life */
+    unsigned gone;
     struct loop_timer tidy;
     /* uplink.c */
     const char **masters;

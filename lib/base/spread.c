@@ -99,7 +99,8 @@ room(const char *folder, unsigned nth)
     struct statvfs v;
 
     spread_path(folder, nth, &path);
-    uint64_t bytes = statvfs(path.p, &v) == 0 ? (uint64_t)v.f_bavail * v.f_frsize : 0; /* a disk that is gone has none */
+    bool can = statvfs(path.p, &v) == 0 && !(v.f_flag & ST_RDONLY); /* a disk that is gone or broken has none */
+    uint64_t bytes = can ? (uint64_t)v.f_bavail * v.f_frsize : 0;
     buf_fini(&path);
     return bytes;
 }
@@ -127,12 +128,13 @@ spread_open(const char *folder, const char *name)
     struct buf path = { 0 };
     int fd = -1, why = ENOENT;
 
-    for (unsigned nth = 0; fd < 0 && why == ENOENT && nth <= SPREAD_MAX && (!nth || is_there(folder, nth)); nth++) {
+    for (unsigned nth = 0; fd < 0 && nth <= SPREAD_MAX && (!nth || is_there(folder, nth)); nth++) {
         path.n = 0;
         spread_path(folder, nth, &path);
         buf_printf(&path, "/%s", name);
         fd = open(path.p, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-        why = errno;
+        if (fd < 0 && why == ENOENT)
+            why = errno;
     }
     buf_fini(&path);
     errno = why;

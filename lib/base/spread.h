@@ -20,7 +20,8 @@ unsigned spread_count(const char *folder);
 void spread_path(const char *folder, unsigned nth, struct buf *out);
 /* Which of FOLDER and its n further ones has the most bytes free for us: for a new file. */
 unsigned spread_roomiest(const char *folder, unsigned n);
-/* Opens FOLDER's file of that name, wherever it lies, to be read; links are not followed.  -1 with errno. */
+/* Opens FOLDER's file of that name, wherever it lies, to be read; links are not followed.  -1 with errno, of the
+ * first folder that has another one than ENOENT. */
 int spread_open(const char *folder, const char *name);
 /* Removes it, wherever among n further ones it lies; that it is not there is fine. */
 void spread_unlink(const char *folder, unsigned n, const char *name);

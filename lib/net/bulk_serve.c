@@ -131,8 +131,12 @@ open_file(struct bulk_conn *c, const char *name)
     free(c->file_name);
     c->file_name = NULL;
     enum bulk_status s = BULK_ABSENT;
-    for (unsigned i = 0; s == BULK_ABSENT && i < c->app->n_dir; i++)
-        s = open_below(c->app->dir[i], name, &c->file);
+    for (unsigned i = 0; s != BULK_OK && i < c->app->n_dir; i++) {
+        enum bulk_status here = open_below(c->app->dir[i], name, &c->file);
+
+        if (here == BULK_OK || s == BULK_ABSENT) /* else the first reason stays */
+            s = here;
+    }
     if (s == BULK_OK && !(c->file_name = strdup(name)))
         abort();
     return s;
