@@ -36,7 +36,8 @@ def case_files_travel_once_a_host(t: FaultCase):
                 return int(f.read())
         for n, mode in enumerate(("client", "cluster", "client")):
             before = {h: received(h) for h in net.hosts}
-            job = c.job("work", "distinct", 0, text, t.path("out-%d" % n), mode=mode, conf=["taskd.task.maxFailures=100"],
+            rounds = 0 if n else 200000  # the first lasts until both hosts have all of it, and have looked at it
+            job = c.job("work", "distinct", rounds, text, t.path("out-%d" % n), mode=mode, conf=["taskd.task.maxFailures=100"],
                         opts=["--files", t.path("big.bin"), "--executor-cores", "1", "--executor-memory", "128m",
                               "--driver-memory", "64m"])
             assert job.wait() == 0, job.text()
