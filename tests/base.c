@@ -1,5 +1,6 @@
 /* Tests of lib/base. */
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -191,6 +192,27 @@ file_tree_is_made_and_removed(void)
     struct stat st;
     CU_ASSERT(stat(dir, &st) < 0 && stat("/usr/bin", &st) == 0);
     buf_fini(&b);
+}
+
+static void
+spread_lists(void)
+{
+    struct arena a = { 0 };
+    const char *list = ",/a,,b/c,", *got;
+    char want[PATH_MAX + 8], *cwd = getcwd(NULL, 0);
+
+    CU_ASSERT_FATAL(cwd != NULL);
+    snprintf(want, sizeof want, "%s/b/c", cwd);
+    NO_ERR(spread_next(&list, &a, &got));
+    EQ_STR(got, "/a");
+    NO_ERR(spread_next(&list, &a, &got));
+    EQ_STR(got, want);
+    for (int i = 0; i < 2; i++) {
+        NO_ERR(spread_next(&list, &a, &got));
+        CU_ASSERT_PTR_NULL(got);
+    }
+    free(cwd);
+    arena_fini(&a);
 }
 
 static void
@@ -402,6 +424,7 @@ static const struct unit_test tests[] = {
     { "scan.finds_each_place", scan_finds_each_place },
     { "file.tree_is_made_and_removed", file_tree_is_made_and_removed },
     { "file.marked_tree_is_removed", file_marked_tree_is_removed },
+    { "spread.lists", spread_lists },
     { "spread.files_are_found", spread_files_are_found },
     { "spread.where_most_room_is", spread_where_most_room_is },
     { "clock.formats", clock_formats },

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/exe.h"
+#include "base/file.h"
 #include "base/spread.h"
 #include "common/args.h"
 #include "common/host.h"
@@ -79,32 +80,18 @@ default_host(struct app *x)
 }
 
 static struct err *
-make_absolute(struct app *x, const char **path)
-{
-    if (**path == '/')
-        return NULL;
-    char *here = realpath(".", NULL);
-    if (!here)
-        return err_errno(errno, "finding the working folder");
-    *path = arena_printf(&x->a, "%s/%s", here, *path);
-    free(here);
-    return NULL;
-}
-
-static struct err *
 local_dirs(struct app *x)
 {
+    const char *list = x->local_dirs ? x->local_dirs : "", *dir;
     const char **dirs = ARENA_ARRAY(&x->a, const char *, SPREAD_MAX);
-    size_t n;
 
-    for (const char *s = x->local_dirs ? x->local_dirs : ""; *s; s += n + (s[n] == ',')) {
-        n = strcspn(s, ",");
-        if (!n)
-            continue;
+    for (;;) {
+        TRY(spread_next(&list, &x->a, &dir));
+        if (!dir)
+            break;
         if (x->o.n_local == SPREAD_MAX)
             return err_new(ERR_USAGE, "--local-dirs names more than %d folders", SPREAD_MAX);
-        dirs[x->o.n_local] = arena_memdup(&x->a, s, n);
-        TRY(make_absolute(x, &dirs[x->o.n_local++]));
+        dirs[x->o.n_local++] = dir;
     }
     x->o.local = dirs;
     return NULL;
@@ -132,7 +119,7 @@ fill_in(struct app *x, const struct args *args, char **envp)
         x->o.host = default_host(x);
     if (!x->o.dir)
         x->o.dir = args_state_dir(args, &x->a);
-    TRY(make_absolute(x, &x->o.dir));
+    TRY(file_absolute(x->o.dir, &x->a, &x->o.dir));
     TRY(local_dirs(x));
     TRY(exe_libexec(&x->a, "taskd-executor", &x->o.executor));
     TRY(exe_libexec(&x->a, "taskd-driver", &x->o.driver));

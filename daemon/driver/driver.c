@@ -8,20 +8,20 @@
 #include "base/clock.h"
 #include "driver/driver_priv.h"
 
+static int
+by_id(const void *id, const void *stage)
+{
+    uint32_t x = *(const uint32_t *)id, y = (*(struct stage *const *)stage)->id;
+
+    return x < y ? -1 : x > y;
+}
+
 struct stage *
 driver__stage(const struct driver *d, uint32_t id)
 {
-    uint32_t lo = 0, hi = d->n_stages; /* they came in the order of their ids */
+    struct stage **s = d->n_stages ? bsearch(&id, d->stage, d->n_stages, sizeof *d->stage, by_id) : NULL;
 
-    while (lo < hi) {
-        uint32_t mid = lo + (hi - lo) / 2;
-
-        if (d->stage[mid]->id < id)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo < d->n_stages && d->stage[lo]->id == id ? d->stage[lo] : NULL;
+    return s ? *s : NULL; /* they came in the order of their ids */
 }
 
 void

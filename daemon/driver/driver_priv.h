@@ -19,7 +19,8 @@ enum {
 
 /* A directory that a job writes into. */
 struct output {
-    char *dir, *tmp;    /* tmp: DIR/_temporary, DIR/MARK */
+    const char *dir;    /* absolute */
+    char *tmp;          /* DIR/_temporary, DIR/MARK */
     const char *mark;   /* "_temporary.SUBMISSION.TRY": ours as long as that is there; NULL: no submission */
     const char *suffix; /* of part files */
     bool made;          /* by us: removed when the job fails */

@@ -31,23 +31,14 @@
 enum { DONE_MAX = 512 };
 
 static struct err *
-absolute(struct driver *d, const char *path, char **ret)
+absolute(struct driver *d, const char *path, const char **ret)
 {
     if (!strncmp(path, "file://", 7))
         path += 7;
     size_t n = strlen(path);
     while (n > 1 && path[n - 1] == '/')
         n--;
-    if (path[0] == '/') {
-        *ret = arena_memdup(&d->a, path, n);
-        return NULL;
-    }
-    char *cwd = getcwd(NULL, 0);
-    if (!cwd)
-        return err_errno(errno, "finding the current directory");
-    *ret = arena_printf(&d->a, "%s/%.*s", cwd, (int)n, path);
-    free(cwd);
-    return NULL;
+    return file_absolute(arena_memdup(&d->a, path, n), &d->a, ret);
 }
 
 /* ---- what earlier tries left */

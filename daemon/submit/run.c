@@ -98,17 +98,13 @@ on_signal(void *arg, int signo)
 
 /* ---- scratch */
 
-/* A folder of our own in dir: the zygote is told its name first, so that no kill leaves it behind. */
+/* A folder of our own in dir, which is absolute: the zygote is told its name first, so that no kill leaves it behind. */
 static struct err *
 own_folder(struct submit *s, const char *dir)
 {
-    char *cwd = NULL;
+    char *path = arena_printf(&s->a, "%s/taskd-%u-%d-%llx", dir, (unsigned)getuid(), (int)getpid(),
+                              (unsigned long long)clock_wall_ns());
 
-    if (dir[0] != '/' && !(cwd = getcwd(NULL, 0)))
-        return err_errno(errno, "finding the current directory");
-    char *path = arena_printf(&s->a, "%s%s%s/taskd-%u-%d-%llx", cwd ? cwd : "", cwd ? "/" : "", dir, (unsigned)getuid(),
-                              (int)getpid(), (unsigned long long)clock_wall_ns());
-    free(cwd);
     TRY(zygote_register(s->zygote, path, NULL));
     if (mkdir(path, 0700) == 0) {
         s->own[s->n_own++] = path;
@@ -124,19 +120,22 @@ own_folder(struct submit *s, const char *dir)
 static struct err *
 scratch_make(struct submit *s)
 {
-    const char *dirs = conf_str(s->o.conf, CONF_LOCAL_DIR), *tmp = getenv("TMPDIR");
+    const char *list = conf_str(s->o.conf, CONF_LOCAL_DIR), *tmp = getenv("TMPDIR"), *dir;
 
     if (s->scratch) /* a worker's, who removes it, too */
         return NULL;
-    if (!dirs[0])
-        TRY(own_folder(s, tmp && tmp[0] ? tmp : "/tmp"));
+    if (!list[0]) {
+        TRY(file_absolute(tmp && tmp[0] ? tmp : "/tmp", &s->a, &dir));
+        TRY(own_folder(s, dir));
+    }
     bool all = s->o.master.kind != SUBMIT_STANDALONE;
-    for (size_t n; dirs[0] && (all || !s->n_own); dirs += n + (dirs[n] == ',')) {
-        n = strcspn(dirs, ",");
+    while (all || !s->n_own) {
+        TRY(spread_next(&list, &s->a, &dir));
+        if (!dir)
+            break;
         if (s->n_own > SPREAD_MAX)
             return err_new(ERR_CONFIG, "taskd.local.dir names more than %d folders", SPREAD_MAX + 1);
-        if (n)
-            TRY(own_folder(s, arena_memdup(&s->a, dirs, n)));
+        TRY(own_folder(s, dir));
     }
     if (!s->n_own)
         return err_new(ERR_CONFIG, "taskd.local.dir \"%s\" names no folder", conf_str(s->o.conf, CONF_LOCAL_DIR));

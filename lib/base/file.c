@@ -54,6 +54,18 @@ file_write_full(int fd, const void *p, size_t n, const char *name)
 }
 
 struct err *
+file_absolute(const char *path, struct arena *a, const char **ret)
+{
+    char *cwd = path[0] == '/' ? NULL : getcwd(NULL, 0);
+
+    if (path[0] != '/' && !cwd)
+        return err_errno(errno, "finding the current directory");
+    *ret = cwd ? arena_printf(a, "%s/%s", cwd, path) : arena_strdup(a, path);
+    free(cwd);
+    return NULL;
+}
+
+struct err *
 file_slurp(const char *path, size_t limit, struct buf *out)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);

@@ -14,6 +14,8 @@ struct err *file_pread_full(int fd, void *p, size_t n, uint64_t off, const char 
 /* Reads up to n bytes at off; *ret_n 0 is the end of the file. */
 struct err *file_pread(int fd, void *p, size_t n, uint64_t off, size_t *ret_n, const char *name) MUST_USE;
 struct err *file_write_full(int fd, const void *p, size_t n, const char *name) MUST_USE;
+/* path, or below the current directory if it is relative; in a. */
+struct err *file_absolute(const char *path, struct arena *a, const char **ret) MUST_USE;
 /* The whole file behind out->n.  Longer than limit bytes is ERR_LIMIT. */
 struct err *file_slurp(const char *path, size_t limit, struct buf *out) MUST_USE;
 /* mkdir -p with mode; a directory that exists is fine. */

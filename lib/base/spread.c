@@ -8,6 +8,22 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/file.h"
+
+struct err *
+spread_next(const char **list, struct arena *a, const char **ret)
+{
+    *list += strspn(*list, ",");
+    size_t n = strcspn(*list, ",");
+
+    *ret = NULL;
+    if (n == 0)
+        return NULL;
+    const char *path = arena_memdup(a, *list, n);
+    *list += n;
+    return file_absolute(path, a, ret);
+}
+
 static void
 link_path(const char *folder, unsigned nth, struct buf *out)
 {

@@ -12,6 +12,8 @@
 
 enum { SPREAD_MAX = 16 }; /* further folders */
 
+/* The next folder of a list with commas between, absolute, in a; empty ones are left out.  NULL at its end. */
+struct err *spread_next(const char **list, struct arena *a, const char **ret) MUST_USE;
 /* The links are these n from now on (at most SPREAD_MAX); those that are so already are left alone. */
 struct err *spread_over(const char *folder, const char *const *targets, unsigned n) MUST_USE;
 /* How many further ones there are. */

@@ -69,28 +69,20 @@ plan_ids_fini(struct plan_ids *ids)
     *ids = (struct plan_ids){ 0 };
 }
 
-static struct plan_known *
-known(const struct plan_ids *ids, uint32_t node)
-{
-    uint32_t lo = 0, hi = ids->n;
-
-    while (lo < hi) {
-        uint32_t mid = lo + (hi - lo) / 2;
-
-        if (ids->known[mid].node < node)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo < ids->n && ids->known[lo].node == node ? &ids->known[lo] : NULL;
-}
-
 static int
 by_node(const void *a, const void *b)
 {
     uint32_t x = ((const struct plan_known *)a)->node, y = ((const struct plan_known *)b)->node;
 
     return x < y ? -1 : x > y;
+}
+
+static struct plan_known *
+known(const struct plan_ids *ids, uint32_t node)
+{
+    struct plan_known key = { .node = node };
+
+    return ids->n ? bsearch(&key, ids->known, ids->n, sizeof key, by_node) : NULL;
 }
 
 /* The shuffle stages of the plan become known. */

@@ -6,22 +6,20 @@
 
 enum { NODE_MIN = 68, BRANCH_MIN = 21 }; /* bytes of an encoded node and branch with empty lists */
 
+static int
+by_id(const void *id, const void *node)
+{
+    uint32_t x = *(const uint32_t *)id, y = ((const struct plan_node *)node)->id;
+
+    return x < y ? -1 : x > y;
+}
+
 const struct plan_node *
 plan_node(const struct plan_graph *g, uint32_t id)
 {
-    uint32_t lo = 0, hi = g->n;
-
     if (id < g->n && g->nodes[id].id == id)
         return &g->nodes[id];
-    while (lo < hi) {
-        uint32_t mid = lo + (hi - lo) / 2;
-
-        if (g->nodes[mid].id < id)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo < g->n && g->nodes[lo].id == id ? &g->nodes[lo] : NULL;
+    return g->n ? bsearch(&id, g->nodes, g->n, sizeof *g->nodes, by_id) : NULL;
 }
 
 static void
